@@ -1,0 +1,180 @@
+"""The file system that FTP sees: two small protocols and the values they exchange.
+
+Everything here is asynchronous and raises `StorageError`, nothing else. It knows no FTP.
+"""
+
+import enum
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NewType, Protocol
+
+__all__ = [
+    "FileInfo",
+    "FileKind",
+    "FileSystem",
+    "ObjectReader",
+    "ObjectWriter",
+    "Receipt",
+    "Rename",
+    "VirtualPath",
+]
+
+VirtualPath = NewType("VirtualPath", str)
+"""An absolute, canonical path: "/" or "/a/b", never "", ".", ".." or an empty component.
+Only `paths.resolve` makes one."""
+
+
+class FileKind(enum.Enum):
+    """What a name stands for."""
+
+    FILE = "file"
+    DIRECTORY = "dir"
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """One entry. `size` in bytes (0 for a directory); `modified` is aware UTC, None if unknown.
+
+    `unique` is an opaque token that changes with the content ("" if unknown).
+    """
+
+    name: str
+    kind: FileKind
+    size: int
+    modified: datetime | None
+    unique: str = ""
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether this is a directory."""
+        return self.kind is FileKind.DIRECTORY
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the store has acknowledged: bytes, and their CRC-64/XZ as computed on arrival."""
+
+    size: int
+    crc64: int
+
+
+class ObjectReader(Protocol):
+    """A file opened for reading at some offset. Use as `async with fs.open_reader(...)`."""
+
+    info: FileInfo
+    offset: int
+    """Where reading began; `info.size - offset` bytes will come."""
+
+    async def read(self) -> bytes:
+        """Return the next chunk, at most about 1 MiB, b"" at the end.
+
+        Raises StorageError(CHANGED) when the object was replaced while it was read, so that a
+        reader never sees a mixture; other kinds when the store fails for good.
+        """
+        ...
+
+
+class ObjectWriter(Protocol):
+    """A file being written. Use as `async with fs.open_writer(...)`.
+
+    Leaving the context without `commit` aborts. Data is received straight into the writer's
+    memory: fill `window()`, then `advance(n)`.
+    Nothing is visible at the path before `commit` returns, and a path that held a file keeps it.
+    """
+
+    received: int
+    """Bytes taken so far."""
+
+    def window(self) -> memoryview:
+        """Return free memory to receive into; empty when the writer must be waited for."""
+        ...
+
+    def advance(self, count: int) -> None:
+        """Say that the first `count` bytes of the window have been filled."""
+        ...
+
+    async def wait(self) -> None:
+        """Return when `window()` is not empty. Raises StorageError if the upload has failed."""
+        ...
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Copy `data` in, waiting for room as needed: for data that had to be converted first."""
+        ...
+
+    async def commit(self) -> Receipt:
+        """Make what was received the file, and return once the store has acknowledged all of it.
+
+        Size and checksum have then been compared. Raises StorageError; the path is then as
+        it was before.
+        """
+        ...
+
+
+class Rename(Protocol):
+    """A file or directory that has been looked up, about to get another name."""
+
+    async def to(self, target: VirtualPath) -> None:
+        """Move to `target`; a file there is replaced, a directory never.
+
+        Raises IS_DIRECTORY or EXISTS (target), NOT_DIRECTORY, BAD_NAME, CHANGED. After an error
+        every file can still be read under its old name.
+        """
+        ...
+
+
+class FileSystem(Protocol):
+    """A bucket seen as a tree of files and directories. One instance serves many sessions."""
+
+    async def stat(self, path: VirtualPath) -> FileInfo:
+        """Return what `path` is: file or directory. Raises NOT_FOUND."""
+        ...
+
+    async def stat_file(self, path: VirtualPath) -> FileInfo:
+        """Return the file at `path` with one request. Raises NOT_FOUND (also for a directory)."""
+        ...
+
+    async def check_directory(self, path: VirtualPath) -> None:
+        """Return if `path` is a directory. Raises NOT_FOUND or NOT_DIRECTORY."""
+        ...
+
+    def list_directory(self, path: VirtualPath) -> AsyncGenerator[Sequence[FileInfo], None]:
+        """Yield the entries of `path` in name order, page by page; the next page is prefetched.
+
+        Raises NOT_FOUND or NOT_DIRECTORY before the first page. An iterator that is not
+        exhausted must be closed with `aclose()`.
+        """
+        ...
+
+    def open_reader(
+        self, path: VirtualPath, offset: int = 0
+    ) -> AbstractAsyncContextManager[ObjectReader]:
+        """Open a file for reading. Raises NOT_FOUND, IS_DIRECTORY, BAD_RANGE (offset > size), …"""
+        ...
+
+    def open_writer(
+        self, path: VirtualPath, *, size_hint: int | None = None
+    ) -> AbstractAsyncContextManager[ObjectWriter]:
+        """Begin a new file, or the replacement of one. `size_hint`: bytes announced, if any.
+
+        Raises BAD_NAME; IS_DIRECTORY and NOT_DIRECTORY may also surface in `wait` and `commit`,
+        because names are checked while data arrives.
+        """
+        ...
+
+    async def delete_file(self, path: VirtualPath) -> None:
+        """Delete a file; the directory that held it stays. Raises NOT_FOUND, IS_DIRECTORY."""
+        ...
+
+    async def make_directory(self, path: VirtualPath) -> None:
+        """Create a directory. Raises EXISTS, NOT_DIRECTORY, BAD_NAME."""
+        ...
+
+    async def remove_directory(self, path: VirtualPath) -> None:
+        """Remove an empty directory. Raises NOT_FOUND, NOT_DIRECTORY, NOT_EMPTY, DENIED (root)."""
+        ...
+
+    async def prepare_rename(self, source: VirtualPath) -> "Rename":
+        """Look up the file or directory to rename. Raises NOT_FOUND, DENIED (root)."""
+        ...

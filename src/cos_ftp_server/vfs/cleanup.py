@@ -1,0 +1,38 @@
+"""Work that must be finished although nobody waits for it any more."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+
+__all__ = ["Cleanups"]
+
+_log = logging.getLogger(__name__)
+
+
+class Cleanups:
+    """Runs clean-up to its end even when whoever began it is cancelled meanwhile."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, work: Coroutine[None, None, None]) -> None:
+        """Wait for `work`; if the waiter is cancelled, `work` goes on and `aclose` waits for it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        await asyncio.shield(task)
+
+    async def aclose(self, timeout_s: float) -> None:
+        """Wait for all that is under way, at most `timeout_s` seconds, then cancel it."""
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("clean-up failed: %s", error)

@@ -1,0 +1,55 @@
+"""Several requests at once, none of which outlives the question that it was asked for."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar, overload
+
+from cos_ftp_server.errors import ErrorKind, StorageError
+
+__all__ = ["first_success", "together"]
+
+_Result = TypeVar("_Result")
+_First = TypeVar("_First")
+_Second = TypeVar("_Second")
+
+
+@overload
+async def together(
+    first: Coroutine[Any, Any, _First], second: Coroutine[Any, Any, _Second], /
+) -> tuple[_First, _Second]: ...
+@overload
+async def together(*questions: Coroutine[Any, Any, _Result]) -> tuple[_Result, ...]: ...
+async def together(*questions: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
+    """Return all results in order; the first error cancels the rest and is raised."""
+    tasks = [asyncio.create_task(question) for question in questions]
+    try:
+        return tuple(await asyncio.gather(*tasks))
+    finally:
+        await _cancel(tasks)
+
+
+async def first_success(*attempts: Coroutine[Any, Any, _Result]) -> _Result:
+    """Return the first result, cancelling the rest; if none, raise what tells most.
+
+    NOT_FOUND is only believed when nothing worse was heard.
+    """
+    tasks = [asyncio.create_task(attempt) for attempt in attempts]
+    worst: StorageError | None = None
+    try:
+        for ended in asyncio.as_completed(tasks):
+            try:
+                return await ended
+            except StorageError as error:
+                if worst is None or worst.kind is ErrorKind.NOT_FOUND:
+                    worst = error
+    finally:
+        await _cancel(tasks)
+    if worst is None:
+        raise ValueError("nothing to attempt")
+    raise worst
+
+
+async def _cancel(tasks: list[asyncio.Task[_Result]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

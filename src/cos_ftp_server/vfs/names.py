@@ -1,0 +1,193 @@
+"""What a name stands for, asked of COS with as few round trips as possible.
+
+A directory exists when its marker (a zero-byte object "dir/") or any object below it does. A single
+name is resolved by HEAD; only "does anything lie below" needs a listing, of one key.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cos_ftp_server.cos.client import CosClient
+from cos_ftp_server.cos.types import ObjectMeta
+from cos_ftp_server.errors import ErrorKind, StorageError
+from cos_ftp_server.vfs.base import VirtualPath
+from cos_ftp_server.vfs.concurrency import first_success, together
+from cos_ftp_server.vfs.paths import ROOT, ancestors, directory_key, file_key
+from cos_ftp_server.vfs.recent import RecentChanges
+
+__all__ = ["KnownDirectories", "Names", "Target"]
+
+_SIBLINGS = 100
+"""Keys asked for to learn in one request whether "x" and "x/" exist; what sorts between them
+("x-1", "x.txt") shares the name as a prefix, so there are few."""
+
+_FEW = 3
+"""Keys asked for to learn whether a directory holds anything: its marker, the one that is
+about to go, and another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What was found where a file is to be created.
+
+    `etag` is the ETag of the file that is there, "" if there is none; `obstacle` says why
+    there should be none: IS_DIRECTORY, or NOT_DIRECTORY when a name above is a file.
+    """
+
+    key: str
+    etag: str = ""
+    obstacle: ErrorKind | None = None
+
+    def refusal(self) -> StorageError | None:
+        """Return why no file may appear here, None if one may.
+
+        A file that is there already may be replaced even if other tools have put a directory of
+        the same name beside it. What was found may also be the new file itself, stored while
+        the look was taken: it stays, since only a file that replaced none could be taken away.
+        """
+        if self.obstacle is None or self.etag:
+            return None
+        return StorageError(self.obstacle, operation="create", key=self.key)
+
+
+class KnownDirectories:
+    """Paths that were directories a moment ago, so that using one again costs no request."""
+
+    _LIFETIME_S = 30.0
+    _MOST = 10_000
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until: OrderedDict[VirtualPath, float] = OrderedDict()
+
+    def add(self, path: VirtualPath) -> None:
+        """Remember that `path` is a directory."""
+        self._until[path] = self._clock() + self._LIFETIME_S
+        self._until.move_to_end(path)
+        if len(self._until) > self._MOST:
+            self._until.popitem(last=False)
+
+    def discard(self, path: VirtualPath) -> None:
+        """Forget `path` and all that lies below it."""
+        below = f"{path}/"
+        for known in [p for p in self._until if p == path or p.startswith(below)]:
+            del self._until[known]
+
+    def __contains__(self, path: VirtualPath) -> bool:
+        return path == ROOT or self._until.get(path, 0.0) > self._clock()
+
+
+class Names:
+    """Questions about single names of one account; `prefix` is "" or ends with "/"."""
+
+    def __init__(self, client: CosClient, recent: RecentChanges, prefix: str) -> None:
+        self._client = client
+        self._recent = recent
+        self._prefix = prefix
+        self.known = KnownDirectories()
+
+    async def head_file(self, path: VirtualPath) -> ObjectMeta:
+        """Return the object of the file at `path`. Raises NOT_FOUND."""
+        return await self._client.head_object(file_key(path, self._prefix))
+
+    async def check_directory(self, path: VirtualPath) -> None:
+        """Return if `path` is a directory. Raises NOT_FOUND. At most two requests, at once."""
+        if path in self.known:
+            return
+        key = directory_key(path, self._prefix)
+        if self._recent.find(key) is None:
+            await first_success(self._client.head_object(key), self._check_below(key))
+        self.known.add(path)
+
+    async def _check_below(self, key: str) -> None:
+        if not await self.has_entries(key):
+            raise StorageError(ErrorKind.NOT_FOUND, operation="list", key=key)
+
+    async def has_entries(self, key: str, *, besides: str = "") -> bool:
+        """Whether an object exists below the key prefix `key`, or is its marker.
+
+        Not counted: the object `besides` and what this server has deleted a moment ago, which
+        a listing may still show.
+        """
+        if any(
+            meta is not None and changed != besides
+            for changed, meta in self._recent.below(key).items()
+        ):
+            return True
+        marker, count = "", _FEW
+        while True:
+            page = await self._client.list_objects(key, marker=marker, max_keys=count)
+            for meta in page.objects:
+                if meta.key != besides and not self._recent.is_deleted(meta.key):
+                    return True
+            if not page.next_marker:
+                return False
+            marker, count = page.next_marker, 1000
+
+    async def look_at_target(self, path: VirtualPath) -> Target:
+        """Say what stands in the way of a file at `path`."""
+        key = file_key(path, self._prefix)
+        if path in self.known:
+            return Target(key, obstacle=ErrorKind.IS_DIRECTORY)
+        (etag, is_directory), below_file = await together(
+            self._file_and_directory(key), self.has_file_above(path)
+        )
+        if is_directory:
+            return Target(key, etag, ErrorKind.IS_DIRECTORY)
+        if below_file:
+            return Target(key, etag, ErrorKind.NOT_DIRECTORY)
+        return Target(key, etag)
+
+    async def _file_and_directory(self, key: str) -> tuple[str, bool]:
+        """Return the ETag of `key`, and whether "key/" is a directory, in one request."""
+        directory = key + "/"
+        page = await self._client.list_objects(key, delimiter="/", max_keys=_SIBLINGS)
+        etag = next((meta.etag for meta in page.objects[:1] if meta.key == key), "")
+        is_directory = directory in page.prefixes
+        if not is_directory and page.next_marker and page.next_marker < directory:
+            is_directory = await self.has_entries(directory)
+        if recent := self._recent.find(key):
+            etag = recent.etag
+        elif self._recent.is_deleted(key):
+            etag = ""
+        if self._recent.find(directory):
+            is_directory = True
+        elif self._recent.is_deleted(directory):
+            is_directory = False
+        return etag, is_directory
+
+    async def has_file_above(self, path: VirtualPath) -> bool:
+        """Whether one of the names above `path` is a file; one HEAD for each not yet known."""
+        unknown = []
+        for ancestor in ancestors(path):
+            key = directory_key(ancestor, self._prefix)
+            if ancestor in self.known or self._recent.find(key) is not None:
+                break
+            unknown.append(ancestor)
+        found = await together(*(self.is_file(ancestor) for ancestor in unknown))
+        if not any(found):
+            for ancestor in unknown:
+                self.known.add(ancestor)
+        return any(found)
+
+    async def is_file(self, path: VirtualPath) -> bool:
+        """Whether `path` is a file; one request."""
+        try:
+            await self.head_file(path)
+        except StorageError as error:
+            if error.kind is not ErrorKind.NOT_FOUND:
+                raise
+            return False
+        return True
+
+    async def is_directory(self, path: VirtualPath) -> bool:
+        """Whether `path` is a directory; at most two requests, at once."""
+        try:
+            await self.check_directory(path)
+        except StorageError as error:
+            if error.kind is not ErrorKind.NOT_FOUND:
+                raise
+            return False
+        return True

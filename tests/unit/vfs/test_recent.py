@@ -1,0 +1,62 @@
+"""What this server just did, remembered for listings that lag."""
+
+from datetime import UTC, datetime
+
+from cos_ftp_server.cos.types import ObjectMeta
+from cos_ftp_server.vfs.recent import RecentChanges
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def meta(key: str) -> ObjectMeta:
+    return ObjectMeta(key=key, size=1, etag='"e"', modified=datetime.now(UTC))
+
+
+def test_a_file_makes_its_directories_exist() -> None:
+    recent = RecentChanges()
+    recent.wrote(meta("a/b/c"))
+    assert set(recent.below("a/b/")) == {"a/b/c"}
+    assert set(recent.below("a/")) == {"a/b/"}
+    assert set(recent.below("")) == {"a/"}
+
+
+def test_deleted_then_written_again() -> None:
+    recent = RecentChanges()
+    recent.deleted("x")
+    assert recent.is_deleted("x")
+    assert recent.find("x") is None
+    recent.wrote(meta("x"))
+    assert not recent.is_deleted("x")
+    assert recent.find("x") is not None
+
+
+def test_a_file_in_a_removed_directory_brings_it_back() -> None:
+    recent = RecentChanges()
+    recent.deleted("d/")
+    recent.wrote(meta("d/f"))
+    assert not recent.is_deleted("d/")
+
+
+def test_nothing_is_remembered_for_long() -> None:
+    clock = Clock()
+    recent = RecentChanges(clock)
+    recent.wrote(meta("a/b"))
+    recent.deleted("c")
+    clock.now = 10.0
+    assert recent.find("a/b") is None
+    assert not recent.is_deleted("c")
+    assert not recent.below("")
+
+
+def test_the_number_of_changes_is_bounded() -> None:
+    recent = RecentChanges()
+    for number in range(20_100):
+        recent.deleted(f"k{number}")
+    assert not recent.is_deleted("k0")
+    assert recent.is_deleted("k20099")
+    assert len(recent.below("")) == 20_000

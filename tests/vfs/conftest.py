@@ -1,0 +1,113 @@
+"""A file system on an embedded store, and a watch on what it leaves behind."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cos_ftp_server.cos.address import BucketAddress
+from cos_ftp_server.cos.client import CosClient
+from cos_ftp_server.cos.retry import RetryPolicy
+from cos_ftp_server.cos.transport import Timeouts, create_transport
+from cos_ftp_server.cos.types import Credentials, StaticCredentials
+from cos_ftp_server.emulator import Emulator, EmulatorBucket, EmulatorConfig
+from cos_ftp_server.vfs.base import FileInfo, Receipt, VirtualPath
+from cos_ftp_server.vfs.buffers import BufferPool
+from cos_ftp_server.vfs.cleanup import Cleanups
+from cos_ftp_server.vfs.cosfs import CosFileSystem
+from cos_ftp_server.vfs.parts import PartLadder
+from cos_ftp_server.vfs.paths import ROOT, resolve
+from cos_ftp_server.vfs.upload import UploadEngine
+
+KIB = 1024
+MIB = 1024 * KIB
+MAX_FILE = 64 * MIB
+
+_BUCKET = EmulatorBucket("bucket-1250000000", "AKIDtest", "secret")
+
+
+def path(text: str) -> VirtualPath:
+    return resolve(ROOT, text)
+
+
+def random_bytes(count: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(count)
+
+
+@dataclass
+class World:
+    emulator: Emulator
+    client: CosClient
+    pool: BufferPool
+    fs: CosFileSystem
+    engine: UploadEngine
+    cleanups: Cleanups
+
+    async def store(self, name: str, content: bytes) -> Receipt:
+        async with self.fs.open_writer(path(name)) as writer:
+            await writer.write(content)
+            return await writer.commit()
+
+    async def load(self, name: str, offset: int = 0) -> bytes:
+        async with self.fs.open_reader(path(name), offset) as reader:
+            chunks = []
+            while chunk := await reader.read():
+                chunks.append(chunk)
+            assert reader.info.size - offset == sum(map(len, chunks))
+        return b"".join(chunks)
+
+    async def entries(self, name: str) -> list[FileInfo]:
+        return [entry async for page in self.fs.list_directory(path(name)) for entry in page]
+
+    async def names(self, name: str) -> list[str]:
+        return [entry.name + "/" * entry.is_directory for entry in await self.entries(name)]
+
+    async def keys(self) -> list[str]:
+        return [meta.key for meta in (await self.client.list_objects("")).objects]
+
+    async def open_uploads(self) -> int:
+        return len((await self.client.list_uploads()).uploads)
+
+    async def put_empty(self, keys: Iterable[str]) -> None:
+        """Create many objects, a few at a time."""
+        slots = asyncio.Semaphore(20)
+
+        async def put(key: str) -> None:
+            async with slots:
+                await self.client.put_object(key, b"")
+
+        await asyncio.gather(*map(put, keys))
+
+    def another_file_system(self) -> CosFileSystem:
+        """As another gateway would see the bucket: without this one's memory."""
+        return CosFileSystem(self.engine, self.cleanups)
+
+
+@pytest.fixture
+async def world(tmp_path: Path, no_leaks: None) -> AsyncIterator[World]:
+    """Times out and gives up quickly, so that tests of failures are quick."""
+    config = EmulatorConfig(directory=tmp_path / "store", buckets=(_BUCKET,))
+    timeouts = Timeouts(connect_s=5, idle_s=5, total_s=10, slow_idle_s=10, slow_total_s=20)
+    async with Emulator(config) as emulator, create_transport(0, timeouts) as transport:
+        client = CosClient(
+            transport,
+            BucketAddress(_BUCKET.name, endpoint=f"127.0.0.1:{emulator.port}", scheme="http"),
+            StaticCredentials(Credentials(_BUCKET.secret_id, _BUCKET.secret_key)),
+            retry=RetryPolicy(max_tries=3, base_s=0.01, cap_s=0.05),
+        )
+        pool = BufferPool(64 * MIB, smallest_part=MIB)
+        engine = UploadEngine(
+            client=client,
+            pool=pool,
+            ladder=PartLadder(first=MIB, max_file=MAX_FILE),
+            slots=asyncio.Semaphore(16),
+        )
+        cleanups = Cleanups()
+        yield World(emulator, client, pool, CosFileSystem(engine, cleanups), engine, cleanups)
+        emulator.faults.clear()
+        await cleanups.aclose(10)
+        assert pool.used == 0, "memory was not given back"
+        assert (await client.list_uploads()).uploads == (), "an upload was left open"

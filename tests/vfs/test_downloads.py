@@ -1,0 +1,115 @@
+"""Downloads: right bytes or an error, in few requests, with bounded memory."""
+
+import asyncio
+
+import pytest
+
+from cos_ftp_server.emulator import Fault
+from cos_ftp_server.errors import ErrorKind, StorageError
+from tests.vfs.conftest import MIB, World, path, random_bytes
+
+LARGE = 40 * MIB + 123
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000, 16 * MIB])
+async def test_one_request_for_a_small_file(world: World, size: int) -> None:
+    content = random_bytes(size)
+    await world.client.put_object("f", content)
+    world.emulator.requests.clear()
+    assert await world.load("/f") == content
+    assert world.emulator.requests.operations() == {"GetObject": 1}
+
+
+@pytest.mark.parametrize("offset", [0, 1, 7 * MIB, 39 * MIB, LARGE - 1, LARGE])
+async def test_a_large_file_from_any_offset(world: World, offset: int) -> None:
+    content = random_bytes(LARGE)
+    await world.store("/f", content)
+    assert await world.load("/f", offset) == content[offset:]
+
+
+async def test_an_offset_beyond_the_end(world: World) -> None:
+    await world.store("/f", b"123")
+    with pytest.raises(StorageError) as caught:
+        await world.load("/f", 4)
+    assert caught.value.kind is ErrorKind.BAD_RANGE
+    assert await world.load("/f", 3) == b""
+
+
+async def test_a_missing_file(world: World) -> None:
+    with pytest.raises(StorageError) as caught:
+        await world.load("/f")
+    assert caught.value.kind is ErrorKind.NOT_FOUND
+
+
+async def test_a_body_that_breaks_off_again_and_again_is_continued(world: World) -> None:
+    content = random_bytes(LARGE)
+    await world.store("/f", content)
+    world.emulator.faults.add(Fault(operation="GetObject", probability=0.7, reset_after=2 * MIB))
+    assert await world.load("/f") == content
+
+
+@pytest.mark.parametrize("how", ["replaced", "deleted"])
+async def test_an_object_that_changes_meanwhile_never_mixes(world: World, how: str) -> None:
+    content = random_bytes(LARGE, seed=1)
+    await world.store("/f", content)
+    received = bytearray()
+
+    async def read_while_it_changes() -> None:
+        async with world.fs.open_reader(path("/f")) as reader:
+            received.extend(await reader.read())
+            if how == "replaced":
+                await world.store("/f", random_bytes(LARGE, seed=2))
+            else:
+                await world.client.delete_object("f")
+            while chunk := await reader.read():
+                received.extend(chunk)
+
+    with pytest.raises(StorageError) as caught:
+        await read_while_it_changes()
+    assert caught.value.kind in (ErrorKind.CHANGED, ErrorKind.NOT_FOUND)
+    assert len(received) < LARGE
+    assert content.startswith(received)
+
+
+async def test_a_reader_that_leaves_early_gives_everything_back(world: World) -> None:
+    await world.store("/f", random_bytes(LARGE))
+    async with world.fs.open_reader(path("/f")) as reader:
+        for _ in range(20):
+            await reader.read()
+    assert world.pool.used == 0
+
+
+async def test_without_memory_to_spare_it_still_works(world: World) -> None:
+    content = random_bytes(LARGE)
+    await world.store("/f", content)
+    assert world.pool.try_take(world.pool.total // 2)
+    try:
+        assert await world.load("/f") == content
+    finally:
+        world.pool.give_back(world.pool.total // 2)
+
+
+async def test_reading_ahead_uses_several_connections_when_the_store_is_slow(world: World) -> None:
+    content = random_bytes(LARGE)
+    await world.store("/f", content)
+    hold = asyncio.Event()
+    rule = world.emulator.faults.add(Fault(operation="GetObject", hold=hold))
+    world.emulator.requests.clear()
+    load = asyncio.create_task(world.load("/f"))
+    await world.emulator.requests.wait_for("GetObject")
+    world.emulator.faults.remove(rule)
+    second = world.emulator.faults.add(Fault(operation="GetObject", hold=asyncio.Event()))
+    hold.set()
+    async with asyncio.timeout(10):
+        await world.emulator.requests.wait_for("GetObject", count=3)
+    assert second.fault.hold is not None
+    second.fault.hold.set()
+    assert await load == content
+
+
+async def test_an_archived_object_is_refused_before_any_data(world: World) -> None:
+    await world.store("/f", b"x")
+    world.emulator.faults.add(Fault(operation="GetObject", status=403, code="InvalidObjectState"))
+    with pytest.raises(StorageError) as caught:
+        await world.load("/f")
+    assert caught.value.kind is ErrorKind.ARCHIVED

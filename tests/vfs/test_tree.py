@@ -1,0 +1,305 @@
+"""Files and directories of a bucket behave like those of a file system."""
+
+import asyncio
+
+import pytest
+
+from cos_ftp_server.emulator import Fault
+from cos_ftp_server.errors import ErrorKind, StorageError
+from cos_ftp_server.vfs.cosfs import CosFileSystem
+from tests.vfs.conftest import World, path
+
+
+async def refused(kind: ErrorKind, work: object) -> None:
+    with pytest.raises(StorageError) as caught:
+        await work  # type: ignore[misc]  # any coroutine
+    assert caught.value.kind is kind
+
+
+async def rename(fs: CosFileSystem, source: str, target: str) -> None:
+    await (await fs.prepare_rename(path(source))).to(path(target))
+
+
+# Looking
+
+
+async def test_stat(world: World) -> None:
+    await world.store("/d/f", b"123")
+    info = await world.fs.stat(path("/d/f"))
+    assert (info.name, info.is_directory, info.size) == ("f", False, 3)
+    assert (await world.fs.stat(path("/d"))).is_directory
+    assert (await world.fs.stat(path("/"))).is_directory
+    await refused(ErrorKind.NOT_FOUND, world.fs.stat(path("/x")))
+    await refused(ErrorKind.NOT_FOUND, world.fs.stat_file(path("/d")))
+
+
+async def test_a_prefix_is_a_directory_without_a_marker(world: World) -> None:
+    await world.client.put_object("a/b/c", b"")
+    for name in ("/", "/a", "/a/b"):
+        await world.fs.check_directory(path(name))
+    for name in ("/a/b/c", "/a/x", "/ab"):
+        await refused(ErrorKind.NOT_FOUND, world.fs.check_directory(path(name)))
+
+
+async def test_listing_shows_files_and_directories_once(world: World) -> None:
+    for key in ("a", "d/", "d/x", "d/y/z", "d.txt", "e/f", "g/"):
+        await world.client.put_object(key, b"1" if not key.endswith("/") else b"")
+    assert await world.names("/") == ["a", "d.txt", "d/", "e/", "g/"]
+    assert await world.names("/d") == ["x", "y/"]
+    assert await world.names("/g") == []
+    await refused(ErrorKind.NOT_FOUND, world.names("/nowhere"))
+    await refused(ErrorKind.NOT_DIRECTORY, world.names("/a"))
+
+
+async def test_names_that_no_path_can_name_are_left_out(world: World) -> None:
+    for key in ("a//b", "a/./b", "a/../b", "a/c"):
+        await world.client.put_object(key, b"")
+    assert await world.names("/a") == ["c"]
+
+
+async def test_a_long_listing_comes_page_by_page(world: World) -> None:
+    await world.put_empty(f"d/{n:05}" for n in range(2500))
+    world.emulator.requests.clear()
+    pages = world.fs.list_directory(path("/d"))
+    first = await anext(pages)
+    assert len(first) == 1000
+    assert world.emulator.requests.count("ListObjects") <= 2, "memory must stay at two pages"
+    rest = [entry.name async for page in pages for entry in page]
+    assert [entry.name for entry in first] + rest == [f"{n:05}" for n in range(2500)]
+    assert world.emulator.requests.operations() == {"ListObjects": 3}
+
+
+async def test_a_listing_that_is_not_read_to_its_end(world: World) -> None:
+    await world.put_empty(f"d/{n:05}" for n in range(1500))
+    pages = world.fs.list_directory(path("/d"))
+    await anext(pages)
+    await pages.aclose()
+
+
+# Listings that lag
+
+
+async def test_own_changes_are_seen_at_once_although_listings_lag(world: World) -> None:
+    await world.store("/d/old", b"1")
+    await world.store("/d/gone", b"1")
+    world.emulator.faults.list_lag_s = 60
+    await world.store("/d/new", b"12")
+    await world.store("/d/sub/deep", b"1")
+    await world.fs.make_directory(path("/d/made"))
+    await world.fs.delete_file(path("/d/gone"))
+    await world.store("/d/old", b"123")
+    assert await world.names("/d") == ["made/", "new", "old", "sub/"]
+    sizes = {entry.name: entry.size for entry in await world.entries("/d")}
+    assert (sizes["new"], sizes["old"]) == (2, 3)
+    await world.fs.check_directory(path("/d/sub"))
+    await refused(ErrorKind.NOT_EMPTY, world.fs.remove_directory(path("/d/sub")))
+
+
+async def test_own_changes_fall_onto_the_right_page(world: World) -> None:
+    await world.put_empty(f"{n:05}" for n in range(1500))
+    world.emulator.faults.list_lag_s = 60
+    await world.store("/00500x", b"")
+    await world.store("/01200x", b"")
+    await world.store("/99999", b"")
+    await world.fs.delete_file(path("/01499"))
+    names = await world.names("/")
+    assert len(names) == 1502
+    assert names == sorted(names)
+
+
+# Deleting
+
+
+async def test_delete_a_file(world: World) -> None:
+    await world.store("/f", b"")
+    await world.fs.delete_file(path("/f"))
+    assert await world.keys() == []
+    await refused(ErrorKind.NOT_FOUND, world.fs.delete_file(path("/f")))
+
+
+async def test_the_directory_of_the_last_file_stays(world: World) -> None:
+    await world.store("/d/f", b"")
+    await world.fs.delete_file(path("/d/f"))
+    fresh = world.another_file_system()
+    await fresh.check_directory(path("/d"))
+    await fresh.remove_directory(path("/d"))
+    await refused(ErrorKind.NOT_FOUND, fresh.check_directory(path("/d")))
+
+
+async def test_two_sessions_delete_the_last_two_files(world: World) -> None:
+    await world.store("/d/a", b"")
+    await world.store("/d/b", b"")
+    await asyncio.gather(world.fs.delete_file(path("/d/a")), world.fs.delete_file(path("/d/b")))
+    await world.another_file_system().check_directory(path("/d"))
+
+
+async def test_a_delete_that_fails_hides_nothing(world: World) -> None:
+    await world.store("/f", b"")
+    world.emulator.faults.add(Fault(operation="DeleteObject", status=403, code="AccessDenied"))
+    await refused(ErrorKind.DENIED, world.fs.delete_file(path("/f")))
+    assert await world.names("/") == ["f"]
+
+
+# Directories
+
+
+async def test_make_and_remove_a_directory(world: World) -> None:
+    await world.fs.make_directory(path("/d"))
+    assert await world.names("/") == ["d/"]
+    await refused(ErrorKind.EXISTS, world.fs.make_directory(path("/d")))
+    await refused(ErrorKind.EXISTS, world.fs.make_directory(path("/")))
+    await world.store("/d/f", b"")
+    await refused(ErrorKind.NOT_EMPTY, world.fs.remove_directory(path("/d")))
+    await world.fs.delete_file(path("/d/f"))
+    await world.fs.remove_directory(path("/d"))
+    assert await world.keys() == []
+    await refused(ErrorKind.NOT_FOUND, world.fs.remove_directory(path("/d")))
+    await refused(ErrorKind.DENIED, world.fs.remove_directory(path("/")))
+
+
+async def test_files_and_directories_do_not_share_names(world: World) -> None:
+    await world.store("/f", b"")
+    await refused(ErrorKind.EXISTS, world.fs.make_directory(path("/f")))
+    await refused(ErrorKind.NOT_DIRECTORY, world.fs.make_directory(path("/f/d")))
+    await refused(ErrorKind.NOT_DIRECTORY, world.fs.remove_directory(path("/f")))
+
+
+async def test_removing_the_only_child_keeps_its_parent(world: World) -> None:
+    await world.client.put_object("a/b/", b"")
+    await world.fs.remove_directory(path("/a/b"))
+    await world.another_file_system().check_directory(path("/a"))
+
+
+# Renaming
+
+
+async def test_rename_a_file(world: World) -> None:
+    await world.store("/d/f", b"123")
+    await rename(world.fs, "/d/f", "/e/g")
+    assert await world.load("/e/g") == b"123"
+    assert await world.names("/") == ["d/", "e/"]
+    await refused(ErrorKind.NOT_FOUND, world.fs.prepare_rename(path("/d/f")))
+
+
+async def test_rename_onto_a_file_replaces_it(world: World) -> None:
+    await world.store("/a", b"new")
+    await world.store("/b", b"old")
+    await rename(world.fs, "/a", "/b")
+    assert await world.load("/b") == b"new"
+    assert await world.keys() == ["b"]
+
+
+async def test_rename_onto_itself_changes_nothing(world: World) -> None:
+    await world.store("/a", b"1")
+    await rename(world.fs, "/a", "/a")
+    assert await world.load("/a") == b"1"
+
+
+@pytest.mark.parametrize("target", ["/d", "/f/below"])
+async def test_rename_onto_a_name_that_cannot_be(world: World, target: str) -> None:
+    await world.store("/d/x", b"")
+    await world.store("/f", b"")
+    await world.store("/s", b"source")
+    fresh = world.another_file_system()
+    kind = ErrorKind.IS_DIRECTORY if target == "/d" else ErrorKind.NOT_DIRECTORY
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="CopyObject", hold=hold))
+    pending = await fresh.prepare_rename(path("/s"))
+    world.emulator.requests.clear()
+    move = asyncio.create_task(pending.to(path(target)))
+    await world.emulator.requests.wait_for("ListObjects", ended=True)
+    hold.set()
+    await refused(kind, move)
+    assert await world.keys() == ["d/x", "f", "s"]
+
+
+async def test_rename_keeps_metadata_and_storage_class(world: World) -> None:
+    from cos_ftp_server.cos.types import ObjectOptions
+
+    options = ObjectOptions(
+        content_type="text/x-test", storage_class="STANDARD_IA", metadata=(("note", "kept"),)
+    )
+    await world.client.put_object("a", b"1", options=options)
+    await rename(world.fs, "/a", "/b")
+    assert (await world.client.head_object("b")).options == options
+
+
+async def test_a_source_replaced_between_rnfr_and_rnto_is_not_lost(world: World) -> None:
+    await world.store("/a", b"first")
+    pending = await world.fs.prepare_rename(path("/a"))
+    await world.store("/a", b"second")
+    await refused(ErrorKind.CHANGED, pending.to(path("/b")))
+    assert await world.load("/a") == b"second"
+
+
+async def test_a_failed_copy_loses_nothing(world: World) -> None:
+    await world.store("/a", b"1")
+    world.emulator.faults.add(Fault(operation="CopyObject", status=200, code="InternalError"))
+    with pytest.raises(StorageError):
+        await rename(world.fs, "/a", "/b")
+    assert await world.load("/a") == b"1"
+
+
+async def test_rename_a_directory(world: World) -> None:
+    for key in ("d/", "d/a", "d/s/b", "d/s/t/"):
+        await world.client.put_object(key, key.encode() if not key.endswith("/") else b"")
+    await rename(world.fs, "/d", "/n/m")
+    assert await world.keys() == ["n/m/", "n/m/a", "n/m/s/b", "n/m/s/t/"]
+    assert await world.load("/n/m/s/b") == b"d/s/b"
+    assert await world.names("/") == ["n/"]
+
+
+async def test_rename_a_directory_with_many_files(world: World) -> None:
+    await world.put_empty(f"d/{n:05}" for n in range(1200))
+    await rename(world.fs, "/d", "/e")
+    assert len(await world.names("/e")) == 1200
+    await refused(ErrorKind.NOT_FOUND, world.another_file_system().check_directory(path("/d")))
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [
+        ("/taken", ErrorKind.EXISTS),
+        ("/file", ErrorKind.EXISTS),
+        ("/d/inside", ErrorKind.BAD_NAME),
+        ("/file/x", ErrorKind.NOT_DIRECTORY),
+    ],
+)
+async def test_a_directory_goes_only_where_nothing_is(
+    world: World, target: str, kind: ErrorKind
+) -> None:
+    await world.store("/d/f", b"")
+    await world.store("/taken/f", b"")
+    await world.store("/file", b"")
+    keys = await world.keys()
+    await refused(kind, rename(world.fs, "/d", target))
+    assert await world.keys() == keys
+
+
+async def test_a_directory_rename_that_fails_half_way_loses_nothing(world: World) -> None:
+    for number in range(20):
+        await world.store(f"/d/{number}", b"")
+    keys = await world.keys()
+    world.emulator.faults.add(
+        Fault(operation="CopyObject", key=lambda key: key == "e/7", status=403, code="AccessDenied")
+    )
+    with pytest.raises(StorageError):
+        await rename(world.fs, "/d", "/e")
+    assert await world.keys() == keys
+
+
+async def test_a_client_that_leaves_during_a_rename(world: World) -> None:
+    for number in range(20):
+        await world.store(f"/d/{number}", b"")
+    keys = await world.keys()
+    hold = asyncio.Event()
+    world.emulator.faults.add(
+        Fault(operation="CopyObject", key=lambda key: key == "e/7", hold=hold)
+    )
+    task = asyncio.create_task(rename(world.fs, "/d", "/e"))
+    await world.emulator.requests.wait_for("CopyObject", count=20)
+    task.cancel()
+    hold.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await world.keys() == keys

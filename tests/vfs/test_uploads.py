@@ -1,0 +1,286 @@
+"""Uploads against the embedded store: what is acknowledged is there, what is not leaves nothing."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from cos_ftp_server.crc64 import crc64
+from cos_ftp_server.emulator import Fault
+from cos_ftp_server.errors import ErrorKind, StorageError
+from tests.vfs.conftest import MAX_FILE, MIB, World, path, random_bytes
+
+OLD = b"the old content"
+
+
+@pytest.mark.parametrize(
+    "size", [0, 1, 65_536, MIB - 1, MIB, MIB + 1, 8 * MIB, 8 * MIB + 1, 33 * MIB + 7]
+)
+async def test_what_goes_in_comes_out(world: World, size: int) -> None:
+    content = random_bytes(size)
+    receipt = await world.store("/a/f", content)
+    assert (receipt.size, receipt.crc64) == (size, crc64(content))
+    assert await world.load("/a/f") == content
+
+
+async def test_a_file_of_one_part_is_a_single_put(world: World) -> None:
+    await world.store("/f", random_bytes(MIB - 1))
+    assert world.emulator.requests.count("PutObject") == 1
+    assert world.emulator.requests.count("InitiateMultipartUpload") == 0
+
+
+async def test_nothing_is_visible_before_commit(world: World) -> None:
+    await world.store("/f", OLD)
+    async with world.fs.open_writer(path("/f")) as writer:
+        await writer.write(random_bytes(5 * MIB))
+        assert await world.load("/f") == OLD
+        await writer.commit()
+    assert len(await world.load("/f")) == 5 * MIB
+
+
+@pytest.mark.parametrize("size", [10, 20 * MIB])
+async def test_leaving_without_commit_leaves_nothing(world: World, size: int) -> None:
+    await world.store("/f", OLD)
+    async with world.fs.open_writer(path("/f")) as writer:
+        await writer.write(random_bytes(size))
+    assert await world.load("/f") == OLD
+    assert await world.open_uploads() == 0
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "ListObjects",
+        "PutObject",
+        "InitiateMultipartUpload",
+        "UploadPart",
+        "CompleteMultipartUpload",
+    ],
+)
+async def test_cancelled_while_a_request_hangs(world: World, operation: str) -> None:
+    """Wherever the store hangs, cancelling leaves the old file and no trace."""
+    await world.store("/f", OLD)
+    size = 10 if operation in ("PutObject", "ListObjects") else 6 * MIB
+    hold = asyncio.Event()
+    rule = world.emulator.faults.add(Fault(operation=operation, hold=hold))
+    seen = world.emulator.requests.count(operation)
+    upload = asyncio.create_task(world.store("/f", random_bytes(size)))
+    await world.emulator.requests.wait_for(operation, count=seen + 1)
+    upload.cancel()
+    if operation == "InitiateMultipartUpload":  # its answer is awaited: it names what to abort
+        hold.set()
+    with pytest.raises(asyncio.CancelledError):
+        await upload
+    world.emulator.faults.remove(rule)
+    if operation != "ListObjects":  # there the file itself had been stored already
+        assert await world.load("/f") == OLD
+
+
+async def test_too_large_a_file_is_refused_and_gone(world: World) -> None:
+    with pytest.raises(StorageError) as caught:
+        await world.store("/f", bytes(MAX_FILE + 1))
+    assert caught.value.kind is ErrorKind.TOO_LARGE
+    with pytest.raises(StorageError) as caught:
+        async with world.fs.open_writer(path("/f"), size_hint=MAX_FILE + 1):
+            pass
+    assert caught.value.kind is ErrorKind.TOO_LARGE
+    assert await world.keys() == []
+
+
+@pytest.mark.parametrize("name", ["/d", "/d/f/below"])
+@pytest.mark.parametrize("size", [3, 4 * MIB])
+async def test_a_name_that_is_taken_otherwise(world: World, name: str, size: int) -> None:
+    await world.store("/d/f", OLD)
+    other = replace(world, fs=world.another_file_system())
+    kind = ErrorKind.IS_DIRECTORY if name == "/d" else ErrorKind.NOT_DIRECTORY
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="PutObject", hold=hold))
+    world.emulator.requests.clear()
+    upload = asyncio.create_task(other.store(name, bytes(size)))
+    await world.emulator.requests.wait_for("ListObjects", ended=True)
+    hold.set()
+    with pytest.raises(StorageError) as caught:
+        await upload
+    assert caught.value.kind is kind
+    assert await world.keys() == ["d/f"]
+
+
+@pytest.mark.parametrize("first", ["ListObjects", "PutObject"])
+async def test_a_clash_that_other_tools_made_loses_no_file(world: World, first: str) -> None:
+    """Both "d" and "d/f" are there: "d" may be replaced, and is never deleted."""
+    await world.client.put_object("d", OLD)
+    await world.client.put_object("d/f", OLD)
+    hold = asyncio.Event()
+    world.emulator.requests.clear()
+    later = "PutObject" if first == "ListObjects" else "ListObjects"
+    world.emulator.faults.add(Fault(operation=later, hold=hold))
+    upload = asyncio.create_task(world.store("/d", b"new"))
+    await world.emulator.requests.wait_for(first, ended=True)
+    hold.set()
+    await upload
+    assert await world.load("/d") == b"new"
+
+
+async def test_keys_that_may_not_list_may_still_upload(world: World) -> None:
+    world.emulator.faults.add(Fault(operation="ListObjects", status=403, code="AccessDenied"))
+    await world.store("/f", b"x")
+    world.emulator.faults.clear()
+    assert await world.load("/f") == b"x"
+
+
+# A store that misbehaves
+
+
+@pytest.mark.parametrize("operation", ["PutObject", "InitiateMultipartUpload", "UploadPart"])
+@pytest.mark.parametrize("effect", [{"status": 503, "code": "SlowDown"}, {"reset": True}])
+async def test_a_store_that_recovers_is_not_noticed(
+    world: World, operation: str, effect: dict[str, object]
+) -> None:
+    world.emulator.faults.add(Fault(operation=operation, times=2, **effect))  # type: ignore[arg-type]  # test data
+    content = random_bytes(100 if operation == "PutObject" else 5 * MIB)
+    await world.store("/f", content)
+    assert await world.load("/f") == content
+
+
+@pytest.mark.parametrize(
+    "operation", ["PutObject", "InitiateMultipartUpload", "UploadPart", "CompleteMultipartUpload"]
+)
+async def test_a_store_that_does_not_recover(world: World, operation: str) -> None:
+    await world.store("/f", OLD)
+    world.emulator.faults.add(Fault(operation=operation, status=503, code="ServiceUnavailable"))
+    with pytest.raises(StorageError) as caught:
+        await world.store("/f", random_bytes(100 if operation == "PutObject" else 5 * MIB))
+    assert caught.value.temporary
+    world.emulator.faults.clear()
+    assert await world.load("/f") == OLD
+    assert await world.open_uploads() == 0
+
+
+async def test_a_part_that_fails_for_good(world: World) -> None:
+    world.emulator.faults.add(Fault(operation="UploadPart", status=403, code="AccessDenied"))
+    with pytest.raises(StorageError) as caught:
+        await world.store("/f", random_bytes(30 * MIB))
+    assert caught.value.kind is ErrorKind.DENIED
+    assert await world.keys() == []
+
+
+@pytest.mark.parametrize("operation", ["PutObject", "UploadPart"])
+async def test_bits_that_flip_on_the_way_are_sent_again(world: World, operation: str) -> None:
+    world.emulator.faults.add(Fault(operation=operation, times=1, corrupt_at=77))
+    content = random_bytes(100 if operation == "PutObject" else 3 * MIB)
+    await world.store("/f", content)
+    assert await world.load("/f") == content
+
+
+async def test_a_put_that_stays_wrong_does_not_stay(world: World) -> None:
+    world.emulator.faults.add(Fault(operation="PutObject", corrupt_at=5))
+    with pytest.raises(StorageError) as caught:
+        await world.store("/f", random_bytes(100))
+    assert caught.value.kind is ErrorKind.INTEGRITY
+    assert caught.value.temporary
+    assert await world.keys() == []
+
+
+async def test_a_store_without_crc_is_accepted(world: World) -> None:
+    world.emulator.faults.add(Fault(crc="missing"))
+    for size in (10, 3 * MIB):
+        content = random_bytes(size)
+        await world.store("/f", content)
+        assert await world.load("/f") == content
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [
+        {"status": 500, "code": "InternalError", "after_commit": True},
+        {"reset": True, "after_commit": True},
+        {"status": 200, "code": "InternalError", "after_commit": True},
+        {"truncate_at": 30},
+    ],
+)
+@pytest.mark.parametrize("times", [1, None])
+async def test_complete_that_happened_but_did_not_say_so(
+    world: World, effect: dict[str, object], times: int | None
+) -> None:
+    world.emulator.faults.add(Fault(operation="CompleteMultipartUpload", times=times, **effect))  # type: ignore[arg-type]  # test data
+    content = random_bytes(5 * MIB)
+    await world.store("/f", content)
+    assert await world.load("/f") == content
+
+
+async def test_complete_that_says_error_inside_200_and_means_it(world: World) -> None:
+    await world.store("/f", OLD)
+    world.emulator.faults.add(
+        Fault(operation="CompleteMultipartUpload", status=200, code="InternalError")
+    )
+    with pytest.raises(StorageError):
+        await world.store("/f", random_bytes(5 * MIB))
+    assert await world.load("/f") == OLD
+
+
+async def test_complete_that_drips_white_space(world: World) -> None:
+    world.emulator.faults.add(Fault(operation="CompleteMultipartUpload", drip_s=0.3))
+    content = random_bytes(5 * MIB)
+    await world.store("/f", content)
+    assert await world.load("/f") == content
+
+
+async def test_put_that_happened_but_did_not_say_so(world: World) -> None:
+    world.emulator.faults.add(Fault(operation="PutObject", reset=True, after_commit=True))
+    await world.store("/f", b"content")
+    world.emulator.faults.clear()
+    assert await world.load("/f") == b"content"
+
+
+async def test_an_abort_is_repeated_until_it_has_worked(world: World) -> None:
+    world.emulator.faults.add(
+        Fault(operation="AbortMultipartUpload", times=4, status=503, code="SlowDown")
+    )
+    async with world.fs.open_writer(path("/f")) as writer:
+        await writer.write(random_bytes(3 * MIB))
+    assert await world.open_uploads() == 0
+
+
+async def test_a_client_that_is_cancelled_twice_still_leaves_nothing(world: World) -> None:
+    """The clean-up goes on in the background, and the cleanups' owner waits for it."""
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="AbortMultipartUpload", hold=hold))
+
+    async def upload() -> None:
+        async with world.fs.open_writer(path("/f")) as writer:
+            await writer.write(random_bytes(3 * MIB))
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(upload())
+    await world.emulator.requests.wait_for("UploadPart", count=2, ended=True)
+    task.cancel()
+    await world.emulator.requests.wait_for("AbortMultipartUpload")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    hold.set()
+    await world.cleanups.aclose(10)
+    assert await world.open_uploads() == 0
+
+
+# Memory
+
+
+async def test_a_hundred_uploads_share_a_small_budget(world: World) -> None:
+    """300 MiB in flight through 64 MiB, every one arriving whole."""
+    contents = {f"/u/{number}": random_bytes(3 * MIB + number, number) for number in range(100)}
+    peak = 0
+
+    async def upload(name: str, content: bytes) -> None:
+        nonlocal peak
+        async with world.fs.open_writer(path(name)) as writer:
+            for start in range(0, len(content), 100_000):
+                await writer.write(content[start : start + 100_000])
+                peak = max(peak, world.pool.used)
+                await asyncio.sleep(0)
+            await writer.commit()
+
+    await asyncio.gather(*(upload(name, content) for name, content in contents.items()))
+    assert peak <= world.pool.total
+    for name in ("/u/0", "/u/57", "/u/99"):
+        assert await world.load(name) == contents[name]
