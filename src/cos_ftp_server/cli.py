@@ -1,0 +1,180 @@
+"""The command line: arguments in, exit code out.
+
+Owns the commands, their words and the exit codes: 0 good, 1 cannot start (one line per reason on
+stderr), 2 bad arguments (one line). It must not know how anything is served.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from cos_ftp_server.errors import GatewayError
+from cos_ftp_server.lifecycle import run, run_service
+from cos_ftp_server.logs import LogFiles, logging_to
+from cos_ftp_server.settings import Settings, load_settings
+
+# What a command runs is imported by it: `check` and `--help` answer without loading servers.
+
+__all__ = ["main"]
+
+PROGRAM = "cos-ftp-server"
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+_CONFIG_OPTION = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("conf/vsftpd.conf"),
+    show_default=True,
+    help="Configuration file.",
+)
+_port = click.IntRange(0, 65535)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; `arguments` default to the process's own."""
+    try:
+        commands.main(arguments, prog_name=PROGRAM, standalone_mode=False)
+    except click.UsageError as error:
+        _complain(error.format_message())
+        return EXIT_USAGE
+    except click.ClickException as error:
+        _complain(error.format_message())
+    except click.Abort:
+        _complain("aborted")
+    except (OSError, GatewayError) as error:
+        for line in str(error).splitlines():  # a ConfigError has a line for each problem
+            _complain(line)
+    else:
+        return 0
+    return EXIT_FAILED
+
+
+def _complain(message: str) -> None:
+    click.echo(f"{PROGRAM}: error: {message}", err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
+@click.version_option(package_name=PROGRAM, message="%(prog)s %(version)s")
+def commands() -> None:
+    """An FTP server whose disk is Tencent COS (Cloud Object Storage)."""
+
+
+@commands.command()
+@_CONFIG_OPTION
+def serve(config: Path) -> None:
+    """Run the FTP server until SIGINT or SIGTERM."""
+    settings = _load(config)
+
+    from cos_ftp_server.app import Gateway
+
+    optional = settings.optional
+    files = LogFiles(
+        directory=optional.log_dir,
+        when=optional.log_rotate_when if optional.log_rotate_enabled else "",
+        backups=optional.log_backup_count,
+    )
+    with logging_to(optional.log_level, files):
+        gateway = Gateway(settings)
+        run(run_service(gateway, _announce, gateway.drain))
+
+
+@commands.command()
+@_CONFIG_OPTION
+def check(config: Path) -> None:
+    """Say whether `serve` would accept the configuration file."""
+    settings = _load(config)
+    click.echo(f"{config}: good, {len(settings.accounts)} account(s)")
+
+
+@commands.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", type=_port, default=2121, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory of the embedded store; without it nothing is kept.",
+)
+def demo(host: str, port: int, data: Path | None) -> None:
+    """Run the FTP server on an embedded store: no COS account, no configuration."""
+    from cos_ftp_server.demo import Demo
+
+    with logging_to("INFO"):
+        service = Demo(host=host, port=port, data=data)
+        run(run_service(service, _announce, service.drain))
+
+
+@commands.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", type=_port, required=True, help="0 takes a free one.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Directory of the store; kept between runs.",
+)
+@click.option("--bucket", required=True, help="Name of the one bucket, NAME-APPID.")
+@click.option("--secret-id", required=True, help="SecretId that requests must be signed with.")
+@click.option("--secret-key", required=True, help="SecretKey that belongs to it.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="OPERATION:TERM[:TERM...]",
+    help="Misbehave, such as 'PutObject:503 SlowDown:p=0.1' or '*:delay=0.02'; repeatable.",
+)
+def emulator(
+    host: str,
+    port: int,
+    data: Path,
+    bucket: str,
+    secret_id: str,
+    secret_key: str,
+    faults: tuple[str, ...],
+) -> None:
+    """Run the embedded COS-compatible store alone."""
+    from cos_ftp_server.emulator import Emulator, EmulatorBucket, EmulatorConfig, parse_faults
+
+    try:
+        parsed = parse_faults(faults)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    key = EmulatorBucket(bucket, secret_id, secret_key)
+    config = EmulatorConfig(directory=data, buckets=(key,), host=host, port=port)
+
+    async def run_emulator() -> None:
+        await run_service(Emulator(config, parsed), _announce)  # made on the loop it runs on
+
+    with logging_to("INFO"):
+        run(run_emulator())
+
+
+@commands.command("hash-password")
+def hash_password_command() -> None:
+    """Print the hash of a password, to be used instead of it in the configuration file.
+
+    Asks for it twice on a terminal; reads one line from anything else.
+    """
+    from cos_ftp_server.accounts import hash_password
+
+    if sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    if not password:
+        raise click.ClickException("the password is empty")
+    click.echo(hash_password(password))
+
+
+def _load(path: Path) -> Settings:
+    settings, warnings = load_settings(path)
+    for warning in warnings:
+        click.echo(f"{PROGRAM}: warning: {warning.located(str(path))}", err=True)
+    return settings
+
+
+def _announce(url: str) -> None:
+    print(f"ready {url}", flush=True)

@@ -1,0 +1,146 @@
+"""Commands that answer and end: their words, their streams and their exit codes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import argon2
+import pytest
+
+from cos_ftp_server.cli import main
+
+CHECKOUT = Path(__file__).parents[2]
+SECRET = "s3cr3t"
+EMULATOR = ["emulator", "--port=0", "--data=d", "--bucket=b-1", "--secret-id=i", "--secret-key=k"]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "vsftpd.conf"
+    path.write_text(
+        f"""\
+[COS_ACCOUNT_0]
+cos_secretid = AKIDexample
+cos_secretkey = {SECRET}
+cos_bucket = example-1250000000
+cos_region = ap-guangzhou
+home_dir = {tmp_path}
+ftp_login_user_name = user0
+ftp_login_user_password = {SECRET}
+authority = RW
+"""
+    )
+    path.chmod(0o600)
+    return path
+
+
+def run(*command: str | Path, input: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command], input=input, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_module_is_the_command() -> None:
+    done = run("-m", "cos_ftp_server", "--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("cos-ftp-server 1.")
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for command in ("serve", "check", "demo", "emulator", "hash-password"):
+        assert f"\n  {command} " in shown
+        assert main([command, "--help"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "Missing command"),
+        (["chek"], "No such command 'chek'"),
+        (["check", "--colour"], "No such option '--colour'"),
+        (["check", "extra"], "unexpected extra argument"),
+        (["serve", "--config"], "requires an argument"),
+        (["demo", "--port", "x"], "Invalid value for '--port'"),
+        (["demo", "--port", "65536"], "Invalid value for '--port'"),
+        (["emulator", "--port", "0"], "Missing option"),
+        ([*EMULATOR, "--fault", "x"], "fault 'x'"),
+    ],
+)
+def test_bad_arguments_get_one_line_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("cos-ftp-server: error: ")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_check_of_a_good_file(capsys: pytest.CaptureFixture[str], config: Path) -> None:
+    assert main(["check", "--config", str(config)]) == 0
+    assert capsys.readouterr() == (f"{config}: good, 1 account(s)\n", "")
+
+
+def test_check_tells_warnings_and_is_content(
+    capsys: pytest.CaptureFixture[str], config: Path
+) -> None:
+    config.write_text(config.read_text() + "delete_enabel = false\n")
+    assert main(["check", "--config", str(config)]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"cos-ftp-server: warning: {config}:10: [COS_ACCOUNT_0] delete_enabel: ")
+    assert "did you mean delete_enable?" in line
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_a_bad_file_gets_a_line_for_each_problem_and_exit_code_1(
+    capsys: pytest.CaptureFixture[str], config: Path, command: str
+) -> None:
+    config.write_text(
+        config.read_text().replace("RW", "X").replace("-1250000000", "")
+        + f"cos_secretkey = {SECRET}\n"
+    )
+    assert main([command, "--config", str(config)]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert SECRET not in err
+    prefix = f"cos-ftp-server: error: {config}:"
+    numbers = [line.removeprefix(prefix).partition(":")[0] for line in err.splitlines()]
+    assert numbers == ["4", "9", "10"]
+
+
+def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["serve", "--config", str(tmp_path / "none.conf")]) == 1
+    assert "cannot be read: No such file or directory" in capsys.readouterr().err
+
+
+def test_ftp_server_py_reads_the_configuration_beside_it(tmp_path: Path) -> None:
+    script = tmp_path / "ftp_server.py"
+    script.write_bytes((CHECKOUT / "ftp_server.py").read_bytes())
+    done = run(script)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        f"cos-ftp-server: error: {tmp_path}/conf/vsftpd.conf: cannot be read"
+    )
+
+
+def test_ftp_server_py_without_an_installation_says_what_to_do() -> None:
+    done = run("-I", "-S", CHECKOUT / "ftp_server.py")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "has no cos_ftp_server" in done.stderr
+    assert f"-m pip install {CHECKOUT}" in done.stderr
+
+
+def test_hash_password_reads_a_line_from_a_pipe() -> None:
+    done = run("-m", "cos_ftp_server", "hash-password", input=f"{SECRET}\r\nmore\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert argon2.PasswordHasher().verify(done.stdout.rstrip("\n"), SECRET)
+
+
+def test_hash_password_of_nothing() -> None:
+    done = run("-m", "cos_ftp_server", "hash-password", input="\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "cos-ftp-server: error: the password is empty\n"
