@@ -1,11 +1,10 @@
 import logging
 import threading
 from pathlib import Path
-from queue import Queue
 
 import pytest
 
-from cos_ftp_server.logs import FILE_NAME, LogFiles, SessionLogger, _BoundedQueueHandler, logging_to
+from cos_ftp_server.logs import FILE_NAME, BatchHandler, LogFiles, SessionLogger, logging_to
 
 LOGGER = logging.getLogger("cos_ftp_server.test")
 
@@ -48,16 +47,60 @@ def test_a_directory_that_cannot_be_made_keeps_the_server_from_starting(tmp_path
         pass
 
 
+class StuckWriter(logging.Handler):
+    """Writes nothing until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+        self.go = threading.Event()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.reached.set()
+        self.go.wait(10)
+        self.texts.append(record.getMessage())
+
+
 def test_a_slow_log_drops_lines_and_counts_them() -> None:
-    lines: Queue[logging.LogRecord] = Queue(2)
-    handler = _BoundedQueueHandler(lines)
+    writer = StuckWriter()
+    handler = BatchHandler([writer], most_lines=2)
 
     def log(text: str) -> None:
-        handler.handle(logging.LogRecord("test", logging.INFO, "", 0, text, None, None))
+        handler.handle(logging.LogRecord("test", logging.INFO, "", 0, "%s", (text,), None))
 
-    for text in "abcd":
+    log("a")
+    assert writer.reached.wait(10)
+    for text in "bcde":
         log(text)
-    assert [lines.get_nowait().getMessage() for _ in range(2)] == ["a", "b"]
-    log("e")
-    told = [lines.get_nowait().getMessage() for _ in range(2)]
-    assert told == ["2 log lines were dropped: the log is written too slowly", "e"]
+    writer.go.set()
+    handler.close()
+    assert writer.texts == [
+        "a",
+        "b",
+        "c",
+        "2 log lines were dropped: the log is written too slowly",
+    ]
+
+
+def test_a_line_is_written_without_waiting_for_the_end() -> None:
+    writer = StuckWriter()
+    handler = BatchHandler([writer])
+    handler.handle(logging.LogRecord("test", logging.INFO, "", 0, "now", None, None))
+    assert writer.reached.wait(10)
+    writer.go.set()
+    handler.close()
+
+
+def test_an_exception_keeps_its_traceback() -> None:
+    writer = StuckWriter()
+    writer.go.set()
+    handler = BatchHandler([writer])
+    try:
+        raise ValueError("why")
+    except ValueError as error:
+        record = logging.LogRecord("test", logging.ERROR, "", 0, "failed", None, None)
+        record.exc_info = (ValueError, error, error.__traceback__)
+        handler.handle(record)
+    handler.close()
+    assert "ValueError: why" in logging.Formatter().format(record)

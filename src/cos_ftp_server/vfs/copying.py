@@ -3,7 +3,6 @@
 import asyncio
 
 from cos_ftp_server.cos.client import CosClient
-
 from cos_ftp_server.cos.types import CompletedPart, ObjectMeta, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.upload import discard_multipart

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from cos_ftp_server.cos.client import CosClient, ObjectBody
-
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import StorageError
 from cos_ftp_server.vfs.base import FileInfo

@@ -1,0 +1,175 @@
+"""One conversation with a bucket: each request is signed, sent, checked and, if it may be, retried.
+
+Knows no operation of the API; `client` says what to send and how to read the answer.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import aiohttp
+
+from cos_ftp_server.cos.address import BucketAddress, encode
+from cos_ftp_server.cos.clock import StoreClock
+from cos_ftp_server.cos.dialect import Dialect
+from cos_ftp_server.cos.headers import HeaderError
+from cos_ftp_server.cos.parse_error import make_error
+from cos_ftp_server.cos.payload import Body
+from cos_ftp_server.cos.retry import RetryPolicy, is_temporary
+from cos_ftp_server.cos.transport import FOREIGN_ERRORS, Refusal, Reply, Transport, translate
+from cos_ftp_server.cos.types import CredentialProvider
+from cos_ftp_server.cos.xml import ErrorAnswer, StoreMessage, XmlError, parse_error_body
+from cos_ftp_server.errors import ErrorKind, StorageError
+
+__all__ = ["Channel", "Request"]
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to send, before signing. `query` begins with the sub-resource: COS routes on it.
+
+    `body` stays the caller's and must not change until the request is over.
+    """
+
+    operation: str
+    method: str
+    limits: aiohttp.ClientTimeout
+    key: str = ""
+    query: tuple[tuple[str, str], ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Body = field(default=b"", repr=False)
+
+
+class Channel:
+    """Sends the requests of one client."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        address: BucketAddress,
+        credentials: CredentialProvider,
+        dialect: Dialect,
+        retry: RetryPolicy,
+    ) -> None:
+        self._transport = transport
+        self._address = address
+        self._credentials = credentials
+        self._dialect = dialect
+        self._retry = retry
+        self._signer = dialect.new_signer()
+        self._clock = StoreClock()
+
+    async def call(
+        self,
+        request: Request,
+        read: Callable[[Reply], _Result],
+        may_retry: Callable[[StorageError], bool] = is_temporary,
+    ) -> _Result:
+        """Return what `read` makes of a successful answer. Raises StorageError.
+
+        `read` may raise XmlError, HeaderError and ErrorAnswer.
+        """
+
+        async def attempt(number: int) -> _Result:
+            reply = await self._send(request, number, self._exchange)
+            try:
+                return read(reply)
+            except ErrorAnswer as answer:
+                raise self._error(request, reply, answer.message) from None
+            except (XmlError, HeaderError) as error:
+                raise self.unexpected(request, str(error)) from error
+
+        return await self._retry.run(attempt, may_retry)
+
+    @asynccontextmanager
+    async def stream(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Open a successful answer's body. Only opening is retried. Raises StorageError."""
+
+        async def attempt(number: int) -> aiohttp.ClientResponse:
+            return await self._send(request, number, self._open)
+
+        response = await self._retry.run(attempt)
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def unexpected(self, request: Request, detail: str) -> StorageError:
+        """Return the error for a success that does not say what it should."""
+        return StorageError(
+            ErrorKind.UNAVAILABLE,
+            operation=request.operation,
+            key=request.key,
+            temporary=True,
+            detail=f"unexpected answer: {detail}",
+        )
+
+    async def _send(
+        self,
+        request: Request,
+        number: int,
+        transmit: Callable[[Request, str, dict[str, str]], Awaitable[_Result]],
+    ) -> _Result:
+        """Make one attempt, and send it again at once if it was signed for the wrong time."""
+        is_corrected = False
+        while True:
+            offset_s = self._clock.offset_s
+            url, headers = self._signed(request, number)
+            try:
+                return await transmit(request, url, headers)
+            except Refusal as refusal:
+                reply = refusal.reply
+            except FOREIGN_ERRORS as error:
+                raise translate(error, request.operation, request.key) from error
+            message = parse_error_body(reply.body)
+            if (
+                is_corrected
+                or reply.status != 403
+                or not self._clock.correct(
+                    offset_s, message.code, message.message, reply.headers.get("Date", "")
+                )
+            ):
+                raise self._error(request, reply, message)
+            is_corrected = True
+
+    def _signed(self, request: Request, number: int) -> tuple[str, dict[str, str]]:
+        """Return URL and headers of attempt `number`."""
+        headers = {"Host": self._address.host, **request.headers}
+        if number > 1 and self._dialect.retry_mark:
+            name, value = self._dialect.retry_mark
+            headers[name] = value
+        self._signer.sign(
+            request.method,
+            self._address.signed_path(request.key),
+            request.query,
+            headers,
+            self._credentials.current(),
+            int(self._clock.now()),
+        )
+        query = "&".join(
+            [f"{name}={encode(value)}" if value else name for name, value in request.query]
+        )
+        return self._address.url(request.key, query), headers
+
+    async def _exchange(self, request: Request, url: str, headers: dict[str, str]) -> Reply:
+        return await self._transport.exchange(
+            request.method, url, headers, request.limits, request.body
+        )
+
+    async def _open(
+        self, request: Request, url: str, headers: dict[str, str]
+    ) -> aiohttp.ClientResponse:
+        return await self._transport.open(request.method, url, headers, request.limits)
+
+    def _error(self, request: Request, reply: Reply, message: StoreMessage) -> StorageError:
+        return make_error(
+            request.operation,
+            request.key,
+            status=reply.status,
+            code=message.code,
+            message=message.message,
+            request_id=reply.headers.get(self._dialect.request_id_header, message.request_id),
+        )

@@ -1,0 +1,261 @@
+"""The COS XML API, one method per operation: what to send and how to read the answer.
+
+Objects and the bucket are here, multipart uploads in `multipart`. Each method raises
+`StorageError` and nothing else, once retries have ended. Knows no file system.
+"""
+
+import base64
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import aiohttp
+
+from cos_ftp_server.cos.address import BucketAddress, check_key
+from cos_ftp_server.cos.channel import Channel, Request
+from cos_ftp_server.cos.dialect import COS, Dialect
+from cos_ftp_server.cos.headers import (
+    HeaderError,
+    format_options,
+    format_placement,
+    format_range,
+    parse_content_range,
+    parse_length,
+    parse_meta,
+    parse_stored,
+)
+from cos_ftp_server.cos.multipart import MultipartClient, read_written
+from cos_ftp_server.cos.object_body import ObjectBody
+from cos_ftp_server.cos.payload import Body
+from cos_ftp_server.cos.retry import RetryPolicy
+from cos_ftp_server.cos.transport import Reply, Transport
+from cos_ftp_server.cos.types import (
+    NO_OPTIONS,
+    CredentialProvider,
+    DeleteFailure,
+    ListPage,
+    ObjectMeta,
+    ObjectOptions,
+    Stored,
+)
+from cos_ftp_server.cos.xml import build_delete, is_xml_text, parse_delete_result, parse_list
+from cos_ftp_server.errors import ErrorKind, StorageError
+
+__all__ = ["CosClient", "ObjectBody"]
+
+
+class CosClient(MultipartClient):
+    """One bucket, seen with one set of keys. Cheap to make: connections belong to `transport`.
+
+    Bodies must not change until the method returns or raises; then nothing refers to them
+    any more, cancellation included. They are sent again as they are when a try fails.
+    A key that would address the bucket, or that is too long, raises BAD_NAME and sends nothing.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        address: BucketAddress,
+        credentials: CredentialProvider,
+        *,
+        dialect: Dialect = COS,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        channel = Channel(transport, address, credentials, dialect, retry or RetryPolicy())
+        super().__init__(channel, transport.limits, address, dialect)
+
+    async def head_bucket(self) -> None:
+        """Check that the bucket is there and may be used (COS: HEAD Bucket). Raises NO_BUCKET."""
+        request = Request(operation="head bucket", method="HEAD", limits=self._limits.quick)
+        try:
+            await self._channel.call(request, _read_nothing)
+        except StorageError as error:
+            if error.status != 404:
+                raise
+            # An answer to HEAD has no body that could say NoSuchBucket.
+            raise StorageError(
+                ErrorKind.NO_BUCKET,
+                operation=request.operation,
+                status=error.status,
+                request_id=error.request_id,
+            ) from error
+
+    async def head_object(self, key: str) -> ObjectMeta:
+        """Describe an object (COS: HEAD Object). Raises NOT_FOUND, also if the bucket is gone."""
+        request = self._request("head object", "HEAD", key)
+
+        def read(reply: Reply) -> ObjectMeta:
+            return parse_meta(key, parse_length(reply.headers), reply.headers, self.dialect)
+
+        return await self._channel.call(request, read)
+
+    def get_object(
+        self, key: str, *, first: int = 0, last: int | None = None, if_match: str = ""
+    ) -> AbstractAsyncContextManager[ObjectBody]:
+        """Open an object, or its bytes `first` to `last` (inclusive) (COS: GET Object).
+
+        The end may lie beyond the object's. Raises BAD_RANGE when `first` is not below the
+        size (hence for every range of an empty object), CHANGED when the ETag is not `if_match`.
+        Only opening is retried: to go on after a broken body is the caller's business.
+        """
+        return self._open_object(key, first, last, if_match)
+
+    @asynccontextmanager
+    async def _open_object(
+        self, key: str, first: int, last: int | None, if_match: str
+    ) -> AsyncIterator[ObjectBody]:
+        headers = {}
+        if first or last is not None:
+            headers["Range"] = format_range(first, last)
+        if if_match:
+            headers["If-Match"] = if_match
+        request = self._request("get object", "GET", key, headers=headers, limits=self._limits.body)
+        async with self._channel.stream(request) as response:
+            try:
+                body = self._body(response, key, first, last)
+            except HeaderError as error:
+                raise self._channel.unexpected(request, str(error)) from error
+            yield body
+
+    def _body(
+        self, response: aiohttp.ClientResponse, key: str, first: int, last: int | None
+    ) -> ObjectBody:
+        """Read the head of a GET's answer, making sure that it holds what was asked for."""
+        if response.status == 206:
+            start, end, size = parse_content_range(response.headers.get("Content-Range", ""))
+            length = end + 1 - start
+        else:
+            start, length = 0, parse_length(response.headers)
+            size = length
+        if start != first or (last is not None and start + length > last + 1):
+            raise HeaderError(f"bytes {start}+{length} instead of {format_range(first, last)}")
+        meta = parse_meta(key, size, response.headers, self.dialect)
+        return ObjectBody(response, meta, start, length)
+
+    async def put_object(
+        self,
+        key: str,
+        body: Body,
+        *,
+        options: ObjectOptions = NO_OPTIONS,
+        forbid_overwrite: bool = False,
+    ) -> Stored:
+        """Create or replace an object of at most `dialect.max_put_bytes` (COS: PUT Object).
+
+        With `forbid_overwrite` raises EXISTS; that may be this call's own object when an
+        earlier try has succeeded without an answer: HEAD tells.
+        """
+        headers = format_options(options, self.dialect)
+        if forbid_overwrite:
+            name, value = self.dialect.forbid_overwrite
+            headers[name] = value
+        request = self._request(
+            "put object", "PUT", key, headers=headers, body=body, limits=self._limits.body
+        )
+        return await self._channel.call(request, self._read_stored)
+
+    async def copy_object(
+        self,
+        source_key: str,
+        key: str,
+        *,
+        if_match: str = "",
+        options: ObjectOptions = NO_OPTIONS,
+        replace_metadata: bool = False,
+    ) -> Stored:
+        """Copy an object of at most `dialect.max_copy_bytes` within the bucket (COS: Copy).
+
+        Storage class and encryption are never inherited, and taken from `options`; its content
+        type and metadata count with `replace_metadata` only. `if_match` is the source's ETag.
+        Raises NOT_FOUND, CHANGED.
+        """
+        headers = self._copy_headers(source_key, if_match, "copy object")
+        prefix, dialect = self.dialect.header_prefix, self.dialect
+        if replace_metadata:
+            headers[f"{prefix}metadata-directive"] = dialect.directive_replace
+            headers.update(format_options(options, dialect))
+        else:
+            headers[f"{prefix}metadata-directive"] = dialect.directive_copy
+            headers.update(format_placement(options, dialect))
+        request = self._request(
+            "copy object", "PUT", key, headers=headers, limits=self._limits.slow
+        )
+        return await self._channel.call(request, read_written(dialect))
+
+    async def delete_object(self, key: str) -> None:
+        """Delete an object; one that is not there counts as deleted (COS: DELETE Object)."""
+        request = self._request("delete object", "DELETE", key)
+        try:
+            await self._channel.call(request, _read_nothing)
+        except StorageError as error:
+            if error.kind is not ErrorKind.NOT_FOUND:
+                raise
+
+    async def delete_objects(self, keys: Sequence[str]) -> tuple[DeleteFailure, ...]:
+        """Delete objects and return those that could not be (COS: DELETE Multiple Objects).
+
+        Raises ValueError for more than `dialect.max_batch` keys, and StorageError when the
+        request as a whole has failed.
+        """
+        if len(keys) > self.dialect.max_batch:
+            raise ValueError(f"{len(keys)} keys; at most {self.dialect.max_batch} at once")
+        for key in keys:
+            check_key(key, self.dialect.max_key_bytes, "delete objects")
+        failures: list[DeleteFailure] = []
+        batch = [key for key in keys if is_xml_text(key)]
+        if batch:
+            failures.extend(await self._delete_batch(batch))
+        for key in keys:
+            if not is_xml_text(key):
+                try:
+                    await self.delete_object(key)
+                except StorageError as error:
+                    failures.append(DeleteFailure(key=key, code=error.code, message=error.detail))
+        return tuple(failures)
+
+    async def _delete_batch(self, keys: Sequence[str]) -> tuple[DeleteFailure, ...]:
+        body = build_delete(keys)
+        digest = hashlib.md5(body, usedforsecurity=False).digest()
+        request = Request(
+            operation="delete objects",
+            method="POST",
+            query=(("delete", ""),),
+            headers={
+                "Content-Type": "application/xml",
+                "Content-MD5": base64.b64encode(digest).decode(),
+            },
+            body=body,
+            limits=self._limits.quick,
+        )
+        return await self._channel.call(request, lambda reply: parse_delete_result(reply.body))
+
+    async def list_objects(
+        self, prefix: str, *, delimiter: str = "", marker: str = "", max_keys: int = 1000
+    ) -> ListPage:
+        """Return the entries after `marker`, at most `max_keys` (≤ 1000) (COS: GET Bucket).
+
+        With a one-character `delimiter`, keys that have it after `prefix` are folded into
+        prefixes. What was just written may be missing: listings are eventually consistent.
+        """
+        query = [("prefix", prefix)] if prefix else []
+        if delimiter:
+            query.append(("delimiter", delimiter))
+        if marker:
+            query.append(("marker", marker))
+        query.append(("max-keys", str(max_keys)))
+        if self.dialect.url_encoded_listing:
+            query.append(("encoding-type", "url"))
+        request = Request(
+            operation="list objects",
+            method="GET",
+            query=tuple(query),
+            limits=self._limits.quick,
+        )
+        return await self._channel.call(request, lambda reply: parse_list(reply.body))
+
+    def _read_stored(self, reply: Reply) -> Stored:
+        return parse_stored(reply.headers, self.dialect)
+
+
+def _read_nothing(reply: Reply) -> None:
+    """Accept any success."""

@@ -1,0 +1,192 @@
+"""The control connection: bytes in, commands in a bounded queue; replies out, with back-pressure.
+
+Only moves and cuts bytes: who acts on a command, and when, is none of its business. A switch to TLS
+would `pause_reading`, clear line buffer and queue, and upgrade the transport, all of it here.
+"""
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+
+from cos_ftp_server.protocol.commands import Command, loggable, parse_command
+from cos_ftp_server.protocol.errors import ProtocolError
+from cos_ftp_server.protocol.lines import DEFAULT_LIMIT, NEED_DATA, LineBuffer
+from cos_ftp_server.server.data import SocketName
+
+__all__ = ["BadLine", "ControlConnection"]
+
+_MAX_QUEUED = 64
+"""Commands parsed ahead. Clients pipeline a handful; a queue beyond that fills TCP's buffers."""
+
+_MAX_UNENDED_BYTES = 64 * 1024
+"""Bytes without a line end, eight times what a line may have, before the client is cut off."""
+
+
+class BadLine:
+    """A line that is no command this server can run; `loggable` is safe for a log."""
+
+    __slots__ = ("error", "loggable")
+
+    def __init__(self, error: ProtocolError, loggable: str) -> None:
+        self.error = error
+        self.loggable = loggable
+
+
+class ControlConnection(asyncio.Protocol):
+    """One client's control connection. `on_event` is called when there is something to look at:
+    a command, the end of input, or the loss of the connection.
+    """
+
+    __slots__ = (
+        "_drained",
+        "_is_paused",
+        "_is_write_paused",
+        "_lines",
+        "_on_open",
+        "_transport",
+        "_unended_bytes",
+        "is_eof",
+        "is_lost",
+        "on_event",
+        "queue",
+    )
+
+    def __init__(self, on_open: Callable[["ControlConnection"], None]) -> None:
+        self._on_open = on_open
+        self._transport: asyncio.Transport | None = None
+        self._lines = LineBuffer()
+        self._unended_bytes = 0
+        self._is_paused = False
+        self._is_write_paused = False
+        self._drained: asyncio.Future[None] | None = None
+        self.queue: deque[Command | BadLine] = deque()
+        """Lines in the order they came. Look ahead freely, but remove with `take`."""
+        self.is_eof = False
+        self.is_lost = False
+        self.on_event: Callable[[], None] | None = None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the client has closed, or the connection is lost."""
+        return self.is_eof or self.is_lost
+
+    @property
+    def is_write_paused(self) -> bool:
+        """Whether the client does not read its replies."""
+        return self._is_write_paused
+
+    def socket_names(self) -> tuple[SocketName, SocketName] | None:
+        """Return the local and the peer's socket name, None when the client is gone already."""
+        if self._transport is None:
+            return None
+        local = self._transport.get_extra_info("sockname")
+        peer = self._transport.get_extra_info("peername")
+        return (local, peer) if local and peer else None
+
+    def take(self, index: int = 0) -> Command | BadLine:
+        """Remove one line from the queue, which makes room for others."""
+        line = self.queue[index]
+        del self.queue[index]
+        if self._is_paused:
+            self._fill_queue()
+        return line
+
+    def write(self, data: bytes) -> None:
+        """Send `data` unless the connection is lost. Follow with `drain`."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Return when the client has read enough of what was written, or is lost."""
+        if self._is_write_paused and not self.is_lost:
+            self._drained = asyncio.get_running_loop().create_future()
+            try:
+                await self._drained
+            finally:
+                self._drained = None
+
+    def close(self) -> None:
+        """Close once everything is sent, without waiting for it."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once; what is unsent is dropped."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Prepare the socket and hand the connection over."""
+        self._transport = cast(asyncio.Transport, transport)
+        sock = transport.get_extra_info("socket")
+        # ABOR comes as urgent data, which must stay in line (RFC 959 section 4.1.3, RFC 1123 4.2).
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._on_open(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Cut lines, parse them, and stop reading when enough of them wait."""
+        self._lines.receive_data(data)
+        self._unended_bytes += len(data)
+        self._fill_queue()
+        if self._unended_bytes > _MAX_UNENDED_BYTES:
+            self.abort()
+        self._notify()
+
+    def eof_received(self) -> bool:
+        """Keep our side open: replies may still be due."""
+        self.is_eof = True
+        self._notify()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wake whoever waits."""
+        self.is_lost = True
+        self._transport = None
+        self.resume_writing()
+        self._notify()
+
+    def pause_writing(self) -> None:
+        """Make `drain` wait."""
+        self._is_write_paused = True
+
+    def resume_writing(self) -> None:
+        """Let `drain` return."""
+        self._is_write_paused = False
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    def _notify(self) -> None:
+        if self.on_event is not None:
+            self.on_event()
+
+    def _fill_queue(self) -> None:
+        while len(self.queue) < _MAX_QUEUED:
+            try:
+                line = self._lines.next_line()
+            except ProtocolError as error:  # too long
+                self.queue.append(BadLine(error, "(too long)"))
+                continue
+            if line is NEED_DATA:
+                break
+            self._unended_bytes = 0
+            try:
+                self.queue.append(parse_command(line))
+            except ProtocolError as error:
+                self.queue.append(BadLine(error, loggable(line)))
+        self._pace_reading()
+
+    def _pace_reading(self) -> None:
+        is_full = len(self.queue) >= _MAX_QUEUED or self._lines.pending_bytes > DEFAULT_LIMIT
+        if is_full is self._is_paused or self._transport is None or self.is_eof:
+            return
+        self._is_paused = is_full
+        if is_full:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()

@@ -1,0 +1,325 @@
+"""One data connection in the clear: moves bytes between a socket and memory, with back-pressure.
+
+Owns the socket's transport, the stall clock and the difference between a clean end and a broken
+one. It must not know commands, replies or storage: what it fills is any `Sink`.
+
+A driver for TLS would offer the same methods: transfers could not tell the two apart.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, cast
+
+from cos_ftp_server.errors import GatewayError
+
+__all__ = [
+    "DataConnection",
+    "DataConnectionError",
+    "DataEndpoint",
+    "NoDataConnectionError",
+    "Sink",
+    "SocketName",
+]
+
+_HIGH_WATER_BYTES = 1024 * 1024
+"""Unsent bytes beyond which `send` waits: one chunk in the socket, one being fetched."""
+
+_EARLY_BYTES = 64 * 1024
+"""Room for what a client sends before a transfer has claimed the connection. No client should, but
+uvloop reads once before it can be paused."""
+
+_CHECKS_PER_STALL = 4
+"""The stall clock looks this often per period, so a stall is noticed at most a quarter late."""
+
+
+SocketName = tuple[str, int] | tuple[str, int, int, int]
+"""An address as sockets name it: host and port, and flow and scope for IPv6."""
+
+
+class DataConnectionError(GatewayError):
+    """The data connection did not end cleanly: it broke, or stood still for too long."""
+
+    def __init__(self, *, timed_out: bool = False) -> None:
+        super().__init__("data connection timed out" if timed_out else "data connection lost")
+        self.timed_out = timed_out
+
+
+class NoDataConnectionError(GatewayError):
+    """No data connection came about; the text, for the log, says why."""
+
+
+class Sink(Protocol):
+    """Memory to receive into; `vfs.base.ObjectWriter` is one."""
+
+    def window(self) -> memoryview:
+        """Return free memory; empty when `wait` must come first."""
+        ...
+
+    def advance(self, count: int) -> None:
+        """Say that the first `count` bytes of the window have been filled."""
+        ...
+
+    async def wait(self) -> None:
+        """Return when `window()` is not empty."""
+        ...
+
+
+class DataConnection(asyncio.BufferedProtocol):
+    """A connected data socket. One coroutine at a time may await its methods.
+
+    `on_open` is called once, when the connection stands; it may `abort()`.
+    """
+
+    __slots__ = (
+        "_early",
+        "_early_filled",
+        "_eof",
+        "_idle_checks",
+        "_is_broken",
+        "_is_open",
+        "_loop",
+        "_moved_at_check",
+        "_on_open",
+        "_sink",
+        "_stall_check",
+        "_stall_seconds",
+        "_timed_out",
+        "_transport",
+        "_waiter",
+        "_window",
+        "_write_paused",
+        "received",
+        "sent",
+    )
+
+    def __init__(
+        self, stall_seconds: float, on_open: Callable[["DataConnection"], None] | None = None
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stall_seconds = stall_seconds
+        self._on_open = on_open
+        self._transport: asyncio.Transport | None = None
+        self._is_open = False
+        self._eof = False
+        self._is_broken = False
+        self._timed_out = False
+        self._write_paused = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._sink: Sink | None = None
+        self._window: memoryview | None = None  # not None: it is the client's turn to send
+        self._early: bytearray | None = None
+        self._early_filled = 0
+        self._stall_check: asyncio.TimerHandle | None = None
+        self._idle_checks = 0
+        self._moved_at_check = 0
+        self.received = 0
+        self.sent = 0
+
+    @property
+    def peer_host(self) -> str:
+        """Address of the other end; "" when it is gone already."""
+        peer = self._transport and self._transport.get_extra_info("peername")
+        return str(peer[0]) if peer else ""
+
+    async def receive(self, sink: Sink) -> None:
+        """Fill `sink` until the client has closed its side with a FIN.
+
+        Raises DataConnectionError on anything else that ends the stream, and what `sink` raises.
+        """
+        await self._hand_over_early(sink)
+        transport = self._require_transport()
+        self._sink = sink
+        try:
+            with self._stall_clock():
+                while not self._eof:
+                    self._raise_if_lost()
+                    window = sink.window()
+                    if not window:
+                        transport.pause_reading()
+                        await sink.wait()
+                        continue
+                    self._window = window
+                    transport.resume_reading()
+                    await self._wait()
+        finally:
+            self._sink = self._window = None
+
+    async def send(self, data: bytes) -> None:
+        """Send `data`, waiting while too much is unsent. Raises DataConnectionError."""
+        self._raise_if_lost()
+        self._require_transport().write(data)
+        self.sent += len(data)
+        if self._write_paused:
+            with self._stall_clock():
+                while self._write_paused:
+                    await self._wait()
+                    self._raise_if_lost()
+
+    async def finish(self) -> None:
+        """Hand everything to the kernel and close. Raises DataConnectionError if that failed."""
+        self.close()
+        if self._is_open:
+            with self._stall_clock():
+                while self._is_open:
+                    await self._wait()
+        if self._is_broken:
+            raise DataConnectionError(timed_out=self._timed_out)
+
+    def close(self) -> None:
+        """Close once everything is sent, without waiting for it."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once; what is unsent is dropped. May be called at any time, repeatedly."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.BufferedProtocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Hold the transport."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
+        self._is_open = True
+        if self._on_open is not None:
+            on_open, self._on_open = self._on_open, None
+            on_open(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return the sink's own memory."""
+        if self._window is not None:
+            return self._window
+        if self._early is None:
+            self._early = bytearray(_EARLY_BYTES)
+        return memoryview(self._early)[self._early_filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Tell the sink; stop reading when it has no room."""
+        sink = self._sink
+        if sink is None or self._window is None:
+            self._early_filled += nbytes
+            self._require_transport().pause_reading()
+            return
+        sink.advance(nbytes)
+        self.received += nbytes
+        self._window = sink.window() or None
+        if self._window is None:
+            self._require_transport().pause_reading()
+            self._wake()
+
+    def eof_received(self) -> bool:
+        """Note the FIN; the transfer decides when to close."""
+        self._eof = True
+        self._wake()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note how it ended."""
+        self._is_open = False
+        self._transport = None
+        self._is_broken = self._is_broken or exc is not None
+        self._wake()
+
+    def pause_writing(self) -> None:
+        """Make `send` wait."""
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        """Let `send` go on."""
+        self._write_paused = False
+        self._wake()
+
+    async def _hand_over_early(self, sink: Sink) -> None:
+        if self._early is None:
+            return
+        early = memoryview(self._early)[: self._early_filled]
+        while early:
+            window = sink.window()
+            if window:
+                count = min(len(window), len(early))
+                window[:count] = early[:count]
+                sink.advance(count)
+                self.received += count
+                early = early[count:]
+            else:
+                await sink.wait()
+        self._early = None
+
+    def _require_transport(self) -> asyncio.Transport:
+        if self._transport is None:
+            raise DataConnectionError(timed_out=self._timed_out)
+        return self._transport
+
+    def _raise_if_lost(self) -> None:
+        if not self._is_open:
+            raise DataConnectionError(timed_out=self._timed_out)
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # The stall clock: a timer that compares, instead of a deadline per chunk.
+
+    @contextmanager
+    def _stall_clock(self) -> Iterator[None]:
+        self._idle_checks = 0
+        self._moved_at_check = self._moved()
+        self._arm_stall_check()
+        try:
+            yield
+        finally:
+            if self._stall_check is not None:
+                self._stall_check.cancel()
+                self._stall_check = None
+
+    def _arm_stall_check(self) -> None:
+        self._stall_check = self._loop.call_later(
+            self._stall_seconds / _CHECKS_PER_STALL, self._check_stall
+        )
+
+    def _check_stall(self) -> None:
+        moved = self._moved()
+        if moved != self._moved_at_check or not self._is_clients_turn():
+            self._idle_checks = 0
+        else:
+            self._idle_checks += 1
+        self._moved_at_check = moved
+        if self._idle_checks < _CHECKS_PER_STALL:
+            self._arm_stall_check()
+            return
+        self._stall_check = None
+        self._is_broken = self._timed_out = True
+        self.abort()
+
+    def _is_clients_turn(self) -> bool:
+        return self._window is not None or self._unsent() > 0
+
+    def _moved(self) -> int:
+        return self.received + self.sent - self._unsent()
+
+    def _unsent(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+
+class DataEndpoint(Protocol):
+    """Where the next transfer's data connection will come from: PASV and EPSV, or PORT and EPRT.
+
+    It serves one transfer. Whoever holds it must `close` it, which also drops an unused connection.
+    """
+
+    async def connect(self, timeout_seconds: float) -> DataConnection:
+        """Return the connection, to be closed by the caller. Raises NoDataConnectionError."""
+        ...
+
+    def close(self) -> None:
+        """Release whatever was not handed over. May be called repeatedly."""
+        ...

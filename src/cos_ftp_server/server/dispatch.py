@@ -1,0 +1,328 @@
+"""One task per control connection: takes commands in order and gives each exactly one final reply.
+
+A command that moves data runs as a child task, so that the table's `during_transfer` commands are
+served meanwhile; all others wait. What may run is read from the command table's columns. It must
+not know what any verb does.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from cos_ftp_server.logs import SessionLogger
+from cos_ftp_server.protocol import replies
+from cos_ftp_server.protocol.commands import Command, CommandSpec
+from cos_ftp_server.protocol.replies import Reply
+from cos_ftp_server.server.control import BadLine, ControlConnection
+from cos_ftp_server.server.data import SocketName
+from cos_ftp_server.server.exchange import Exchange
+from cos_ftp_server.server.handlers import HANDLERS, OVERTAKING
+from cos_ftp_server.server.outcome import is_client_mistake, reply_to
+from cos_ftp_server.server.session import Services, Session
+
+__all__ = ["Dispatcher"]
+
+_log = logging.getLogger(__name__)
+
+_MAX_BAD_LINES = 20
+"""Lines in a row that are no command before the client is cut off: it speaks something else, such
+as HTTP sent by a browser that was tricked into it."""
+
+_LINGER_SECONDS = 10.0
+"""For the last reply to be read by the client's kernel before the socket is closed anyway."""
+
+
+@dataclass(slots=True)
+class _Transfer:
+    exchange: Exchange
+    task: asyncio.Task[Reply]
+
+
+class Dispatcher:
+    """Serves one control connection: `run` it as a task; `stop` or cancel that task to end it."""
+
+    __slots__ = (
+        "_bad_lines",
+        "_control",
+        "_deadline_check",
+        "_idle_since",
+        "_is_busy",
+        "_is_over",
+        "_loop",
+        "_parting",
+        "_services",
+        "_session",
+        "_transfer",
+        "_wakeup",
+    )
+
+    def __init__(
+        self,
+        control: ControlConnection,
+        services: Services,
+        *,
+        number: int,
+        local: SocketName,
+        peer: SocketName,
+    ) -> None:
+        self._control = control
+        self._services = services
+        self._session = Session(
+            services,
+            SessionLogger(_log, session=number, peer=peer[0]),
+            local=local,
+            peer=peer,
+            abort_transfer=self._abort_transfer,
+        )
+        self._loop = asyncio.get_running_loop()
+        self._transfer: _Transfer | None = None
+        self._parting: Reply | None = None  # no more commands; to be said after the transfer
+        self._wakeup: asyncio.Future[None] | None = None
+        self._bad_lines = 0
+        self._is_busy = False
+        self._is_over = False
+        self._idle_since = self._loop.time()
+        self._deadline_check: asyncio.TimerHandle | None = None
+        control.on_event = self._wake
+
+    async def run(self) -> None:
+        """Greet, serve until the client or the server has had enough, and release everything."""
+        session = self._session
+        session.log.debug("connected")
+        self._schedule_deadline_check()
+        try:
+            await self._send(replies.service_ready(self._services.config.banner))
+            await self._serve()
+        except asyncio.CancelledError:
+            if not self._is_reply_open():
+                self._control.write(replies.SHUTTING_DOWN.encode())
+            raise
+        except Exception:
+            session.log.exception("session failed")
+        finally:
+            await self._release()
+            session.log.debug("disconnected")
+
+    def stop(self) -> None:
+        """End the session as soon as nothing is running, and tell the client why."""
+        if self._parting is None:
+            self._parting = replies.SHUTTING_DOWN
+            self._wake()
+
+    async def _release(self) -> None:
+        """End transfer, login and connection; return when the socket is closed."""
+        if self._deadline_check is not None:
+            self._deadline_check.cancel()
+        linger = self._loop.call_later(_LINGER_SECONDS, self._control.abort)
+        try:
+            if self._transfer is not None:
+                self._transfer.task.cancel()
+                await asyncio.wait({self._transfer.task})
+                self._log_transfer(self._transfer.exchange, replies.ABORTED)
+            self._control.close()
+            while not self._control.is_lost:
+                await self._wait()
+        finally:
+            linger.cancel()
+            self._control.abort()
+            self._session.log_out()
+
+    async def _serve(self) -> None:
+        while not self._is_over:
+            transfer = self._transfer
+            if transfer is not None and transfer.task.done():
+                await self._end_transfer(transfer)
+            elif transfer is None and self._parting is not None:
+                self._is_over = True
+                await self._send(self._parting)
+            elif (line := self._next_line()) is not None:
+                await self._answer(line)
+            elif self._control.is_gone:
+                self._is_over = True
+            else:
+                await self._wait()
+
+    def _next_line(self) -> Command | BadLine | None:
+        """Return the next line that may be answered now.
+
+        While a transfer runs, that is the first in the queue, if it may run meanwhile, or one
+        that overtakes; while a reply is held open, only the latter.
+        """
+        queue = self._control.queue
+        if not queue or self._parting is not None or self._control.is_lost:
+            return None
+        if self._transfer is None:
+            return self._control.take()
+        first = queue[0]
+        if (
+            isinstance(first, Command)
+            and first.spec.during_transfer
+            and not self._transfer.exchange.is_continued
+        ):
+            return self._control.take()
+        for index, line in enumerate(queue):
+            if isinstance(line, Command) and line.spec.canonical in OVERTAKING:
+                return self._control.take(index)
+        return None
+
+    async def _answer(self, line: Command | BadLine) -> None:
+        if self._session.log.isEnabledFor(logging.DEBUG):
+            self._session.log.debug("<- %s", line.loggable)
+        if isinstance(line, BadLine):
+            await self._answer_bad(line)
+            return
+        self._bad_lines = 0
+        spec = line.spec
+        refusal = self._refusal(spec)
+        exchange = self._begin(line)
+        if refusal is not None:
+            await self._finish(exchange, refusal)
+        elif spec.opens_data:
+            self._transfer = self._start_transfer(exchange)
+        else:
+            self._is_busy = True
+            try:
+                reply = await self._perform(exchange)
+            finally:
+                self._is_busy = False
+            await self._finish(exchange, reply)
+
+    async def _answer_bad(self, line: BadLine) -> None:
+        self._bad_lines += 1
+        if self._bad_lines >= _MAX_BAD_LINES:
+            self._parting = replies.TOO_MANY_ERRORS
+        else:
+            await self._send(line.error.reply)
+
+    def _refusal(self, spec: CommandSpec) -> Reply | None:
+        session = self._session
+        if not spec.needs_login:
+            return None
+        if not session.is_logged_in:
+            return replies.NOT_LOGGED_IN
+        if spec.permission not in session.account.permissions:
+            return replies.PERMISSION_DENIED
+        return None
+
+    def _begin(self, command: Command) -> Exchange:
+        """Return the exchange, and forget what held for this command only."""
+        session, spec = self._session, command.spec
+        exchange = Exchange(session, self._control, command)
+        if not spec.keeps_restart:
+            session.restart_offset = 0
+        if spec.opens_data:
+            session.announced_size = None
+        return exchange
+
+    async def _perform(self, exchange: Exchange) -> Reply:
+        """Run the handler; whatever it raises becomes a reply."""
+        command = exchange.command
+        try:
+            return await HANDLERS[command.spec.canonical](exchange, command.argument)
+        except Exception as error:
+            reply = reply_to(error)
+            log = self._session.log
+            if reply is None:
+                log.exception("%s failed unexpectedly", command.loggable)
+                return replies.LOCAL_ERROR
+            if not is_client_mistake(error):
+                log.warning("%s failed: %s", command.loggable, error)
+            return reply
+
+    async def _finish(self, exchange: Exchange, reply: Reply) -> None:
+        """Give the final reply, or none where none can be read correctly any more."""
+        if self._is_over:
+            return
+        session = self._session
+        if not exchange.command.spec.keeps_rename:
+            session.pending_rename = None
+        if exchange.is_continued and not reply.is_positive:
+            # The client has seen the beginning of a success; only silence tells it otherwise.
+            session.log.warning("%s: closing after a late failure", exchange.command.loggable)
+            self._is_over = True
+        elif session.is_ending and self._parting is None:
+            self._parting = reply
+        else:
+            await self._send(reply)
+        self._idle_since = self._loop.time()
+
+    async def _send(self, reply: Reply) -> None:
+        self._control.write(reply.encode())
+        if self._control.is_write_paused:
+            await self._control.drain()
+
+    # Transfers
+
+    def _start_transfer(self, exchange: Exchange) -> _Transfer:
+        self._session.transfer = exchange
+        task = self._loop.create_task(self._perform(exchange))
+        task.add_done_callback(lambda _: self._wake())
+        return _Transfer(exchange, task)
+
+    async def _end_transfer(self, transfer: _Transfer) -> None:
+        reply = replies.ABORTED if transfer.task.cancelled() else transfer.task.result()
+        self._transfer = self._session.transfer = None
+        self._session.drop_endpoint()
+        self._log_transfer(transfer.exchange, reply)
+        await self._finish(transfer.exchange, reply)
+
+    async def _abort_transfer(self) -> bool:
+        transfer = self._transfer
+        if transfer is None:
+            return False
+        transfer.task.cancel()
+        await asyncio.wait({transfer.task})
+        await self._end_transfer(transfer)
+        return True
+
+    def _log_transfer(self, exchange: Exchange, reply: Reply) -> None:
+        self._session.log.info(
+            "transfer verb=%s path=%r bytes=%d seconds=%.3f outcome=%d %s",
+            exchange.command.verb,
+            exchange.path,
+            exchange.moved,
+            exchange.seconds,
+            reply.code,
+            reply.text,
+        )
+
+    def _is_reply_open(self) -> bool:
+        return self._transfer is not None and self._transfer.exchange.is_continued
+
+    # Waiting, and its limits
+
+    async def _wait(self) -> None:
+        self._wakeup = self._loop.create_future()
+        try:
+            await self._wakeup
+        finally:
+            self._wakeup = None
+
+    def _wake(self) -> None:
+        if self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
+
+    def _schedule_deadline_check(self) -> None:
+        delay = max(0.0, self._deadline() - self._loop.time())
+        self._deadline_check = self._loop.call_later(delay, self._check_deadline)
+
+    def _deadline(self) -> float:
+        """Return when the client must have sent something, a login at first."""
+        config, session = self._services.config, self._session
+        if self._is_busy or self._transfer is not None:
+            return self._loop.time() + config.idle_timeout_seconds
+        idle = self._idle_since + config.idle_timeout_seconds
+        if session.is_logged_in:
+            return idle
+        return min(idle, session.anonymous_since + config.login_timeout_seconds)
+
+    def _check_deadline(self) -> None:
+        """Armed once, and again when it finds that things have moved: no timer per command."""
+        if self._deadline() <= self._loop.time():
+            if self._parting is not None or self._control.is_write_paused:
+                self._control.abort()  # not even the last reply is read
+                return
+            self._parting = replies.TIMEOUT
+            self._idle_since = self._loop.time()
+            self._wake()
+        self._schedule_deadline_check()

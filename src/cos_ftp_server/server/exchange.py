@@ -1,0 +1,126 @@
+"""One command being served: what its handler is told, and how it may talk meanwhile.
+
+A handler returns its one final reply or raises; what comes before that goes through here. It must
+not know any command.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cos_ftp_server.protocol import replies
+from cos_ftp_server.protocol.commands import Command
+from cos_ftp_server.protocol.errors import ProtocolError
+from cos_ftp_server.protocol.features import TransferType
+from cos_ftp_server.protocol.replies import Reply
+from cos_ftp_server.server.control import ControlConnection
+from cos_ftp_server.server.data import DataConnection
+from cos_ftp_server.server.session import Services, Session
+
+__all__ = ["Exchange"]
+
+_POLLS_AFTER_DATA = 2
+"""Turns of the event loop after the end of the data, so that a client that was killed, whose two
+sockets close at the same moment, is seen to be gone. The first turn may already be polling."""
+
+
+class Exchange:
+    """A command, its session, and the replies that precede the final one."""
+
+    __slots__ = (
+        "_control",
+        "_keepalive",
+        "announced_size",
+        "command",
+        "data",
+        "is_continued",
+        "path",
+        "restart_offset",
+        "session",
+        "started",
+    )
+
+    def __init__(self, session: Session, control: ControlConnection, command: Command) -> None:
+        self.session = session
+        self.command = command
+        self.started = time.monotonic()
+        self.restart_offset = session.restart_offset
+        """From a REST that still holds for this command."""
+        self.announced_size = session.announced_size
+        """From ALLO, bytes; None without one."""
+        self.path = ""
+        """What is transferred, for the log and STAT."""
+        self.data: DataConnection | None = None
+        self.is_continued = False
+        """Whether a line like `226-` was sent: only the reply of that code may follow."""
+        self._control = control
+        self._keepalive: asyncio.TimerHandle | None = None
+
+    @property
+    def services(self) -> Services:
+        """What all sessions share."""
+        return self.session.services
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether data goes as it is (TYPE I)."""
+        return self.session.transfer_type is TransferType.BINARY
+
+    @property
+    def seconds(self) -> float:
+        """Since the command was begun."""
+        return time.monotonic() - self.started
+
+    @property
+    def moved(self) -> int:
+        """Bytes of data received and sent."""
+        return self.data.received + self.data.sent if self.data else 0
+
+    def require_endpoint(self) -> None:
+        """Raise ProtocolError (425) if no data connection can come about."""
+        if self.session.endpoint is None:
+            raise ProtocolError(replies.USE_PASSIVE_FIRST)
+
+    async def open_data(self, opening: Reply) -> DataConnection:
+        """Send the preliminary reply and return the data connection, to be closed by the caller.
+
+        The reply goes first, because some clients connect only then. Raises ProtocolError
+        and NoDataConnectionError.
+        """
+        endpoint = self.session.endpoint
+        if endpoint is None:
+            raise ProtocolError(replies.USE_PASSIVE_FIRST)
+        self._control.write(opening.encode())
+        self.data = await endpoint.connect(self.services.config.data_connect_timeout_seconds)
+        return self.data
+
+    async def is_client_there(self) -> bool:
+        """Whether the control connection still stands, after it had a chance to break."""
+        for _ in range(_POLLS_AFTER_DATA):
+            await asyncio.sleep(0)
+        return not self._control.is_gone
+
+    @contextmanager
+    def keep_alive(self, reply: Reply) -> Iterator[None]:
+        """Say every few seconds that `reply` is still to come, as long as the context lasts.
+
+        After the first such line, an error can only be told by closing the connection.
+        """
+        self._schedule_keepalive(reply.encode_continuation())
+        try:
+            yield
+        finally:
+            if self._keepalive is not None:
+                self._keepalive.cancel()
+                self._keepalive = None
+
+    def _schedule_keepalive(self, line: bytes) -> None:
+        self._keepalive = asyncio.get_running_loop().call_later(
+            self.services.config.finalise_keepalive_seconds, self._say_alive, line
+        )
+
+    def _say_alive(self, line: bytes) -> None:
+        self.is_continued = True
+        self._control.write(line)
+        self._schedule_keepalive(line)

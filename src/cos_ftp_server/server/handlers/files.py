@@ -1,0 +1,110 @@
+"""RETR, STOR, STOU, REST, ALLO, DELE, RNFR, RNTO, SIZE, MDTM, ABOR (RFC 959, RFC 3659)."""
+
+import secrets
+
+from cos_ftp_server.protocol import replies
+from cos_ftp_server.protocol.features import TransferType, parse_allo, parse_rest
+from cos_ftp_server.protocol.replies import Reply
+from cos_ftp_server.server.exchange import Exchange
+from cos_ftp_server.server.transfer import download, upload
+from cos_ftp_server.vfs.paths import name_of
+
+__all__ = [
+    "handle_abor",
+    "handle_allo",
+    "handle_dele",
+    "handle_mdtm",
+    "handle_rest",
+    "handle_retr",
+    "handle_rnfr",
+    "handle_rnto",
+    "handle_size",
+    "handle_stor",
+    "handle_stou",
+]
+
+_UNIQUE_BYTES = 8
+"""Random bytes in a STOU name: unique without asking the store, and safe against a race."""
+
+
+async def handle_retr(exchange: Exchange, argument: str) -> Reply:
+    """Send a file."""
+    return await download(exchange, exchange.session.resolve(argument))
+
+
+async def handle_stor(exchange: Exchange, argument: str) -> Reply:
+    """Receive a file, which replaces one of that name when all of it is stored."""
+    if exchange.restart_offset:
+        return replies.bad_parameter("An upload cannot be resumed.")
+    return await upload(exchange, exchange.session.resolve(argument), replies.OPENING_DATA)
+
+
+async def handle_stou(exchange: Exchange, argument: str) -> Reply:
+    """Receive a file under a name that nothing else has (RFC 1123 section 4.1.2.9)."""
+    if exchange.restart_offset:
+        return replies.bad_parameter("An upload cannot be resumed.")
+    base = argument or "file"
+    path = exchange.session.resolve(f"{base}.{secrets.token_hex(_UNIQUE_BYTES)}")
+    name = name_of(path)
+    return await upload(exchange, path, replies.opening_unique(name), name)
+
+
+async def handle_rest(exchange: Exchange, argument: str) -> Reply:
+    """Remember where the next transfer starts; offsets count stored bytes, so only in TYPE I."""
+    session = exchange.session
+    offset = parse_rest(argument)
+    if offset and session.transfer_type is TransferType.ASCII:
+        return replies.REST_NEEDS_BINARY
+    session.restart_offset = offset
+    return replies.rest_accepted(offset)
+
+
+async def handle_allo(exchange: Exchange, argument: str) -> Reply:
+    """Remember how many bytes the next upload must at least have."""
+    exchange.session.announced_size = parse_allo(argument)
+    return replies.SUPERFLUOUS
+
+
+async def handle_dele(exchange: Exchange, argument: str) -> Reply:
+    """Delete a file."""
+    await exchange.session.file_system.delete_file(exchange.session.resolve(argument))
+    return replies.FILE_DELETED
+
+
+async def handle_rnfr(exchange: Exchange, argument: str) -> Reply:
+    """Choose what RNTO renames."""
+    session = exchange.session
+    path = session.resolve(argument)
+    session.pending_rename = await session.file_system.prepare_rename(path)
+    return replies.RENAME_PENDING
+
+
+async def handle_rnto(exchange: Exchange, argument: str) -> Reply:
+    """Rename a file or a whole directory."""
+    session = exchange.session
+    if session.pending_rename is None:
+        return replies.RNFR_FIRST
+    await session.pending_rename.to(session.resolve(argument))
+    return replies.RENAMED
+
+
+async def handle_size(exchange: Exchange, argument: str) -> Reply:
+    """Tell a file's size as stored, which is what TYPE I transfers, also while TYPE A is set."""
+    info = await exchange.session.file_system.stat_file(exchange.session.resolve(argument))
+    return replies.file_size(info.size)
+
+
+async def handle_mdtm(exchange: Exchange, argument: str) -> Reply:
+    """Tell when a file was last modified."""
+    info = await exchange.session.file_system.stat_file(exchange.session.resolve(argument))
+    if info.modified is None:
+        return replies.file_unavailable("The modification time is not known.")
+    return replies.modification_time(info.modified)
+
+
+async def handle_abor(exchange: Exchange, argument: str) -> Reply:
+    """Abort the running transfer, which gets its own reply first, or one that was only prepared."""
+    session = exchange.session
+    was_running = await session.abort_transfer()
+    session.drop_endpoint()
+    return replies.ABORT_DONE if was_running else replies.NOTHING_TO_ABORT

@@ -1,0 +1,134 @@
+"""Moving files and listings over a data connection; when an upload may become the file.
+
+The commit rule: stream mode marks the end of a file by closing the data connection, which is also
+what a client does that breaks off. So an upload counts only if the data connection was closed
+cleanly, the control connection is still there, nobody aborted, and an announced number of bytes
+came. It must not know verbs.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+
+from cos_ftp_server.protocol import replies
+from cos_ftp_server.protocol.ascii import AsciiDecoder, AsciiEncoder
+from cos_ftp_server.protocol.errors import ProtocolError
+from cos_ftp_server.protocol.listing import encode_entries
+from cos_ftp_server.protocol.replies import Reply
+from cos_ftp_server.server.data import DataConnection, DataConnectionError
+from cos_ftp_server.server.exchange import Exchange
+from cos_ftp_server.vfs.base import FileInfo, ObjectWriter, VirtualPath
+
+__all__ = ["download", "send_listing", "upload"]
+
+_ASCII_BUFFER_BYTES = 64 * 1024
+"""What TYPE A is received into before it is converted; binary data needs no such buffer."""
+
+
+async def upload(
+    exchange: Exchange, path: VirtualPath, opening: Reply, unique_name: str | None = None
+) -> Reply:
+    """Receive a file and return the receipt, once the store has acknowledged all of it.
+
+    Raises StorageError, DataConnectionError, NoDataConnectionError and ProtocolError; the path is
+    then as it was before.
+    """
+    exchange.path = path
+    exchange.require_endpoint()
+    announced = exchange.announced_size if exchange.is_binary else None
+    file_system = exchange.session.file_system
+    async with file_system.open_writer(path, size_hint=announced) as writer:
+        data = await exchange.open_data(opening)
+        try:
+            await _receive(exchange, data, writer)
+            data.close()
+        finally:
+            data.abort()
+        if not await exchange.is_client_there():
+            raise DataConnectionError
+        if announced is not None and writer.received < announced:
+            raise ProtocolError(replies.SIZE_DIFFERS)
+        with exchange.keep_alive(replies.STORING):
+            receipt = await writer.commit()
+    return replies.transfer_complete(receipt.size, receipt.crc64, exchange.seconds, unique_name)
+
+
+async def _receive(exchange: Exchange, data: DataConnection, writer: ObjectWriter) -> None:
+    if exchange.is_binary:
+        await data.receive(writer)
+        return
+    sink = _AsciiSink(writer)
+    await data.receive(sink)
+    await sink.finish()
+
+
+class _AsciiSink:
+    """Converts what arrives on its way to a writer."""
+
+    def __init__(self, writer: ObjectWriter) -> None:
+        self._writer = writer
+        self._decoder = AsciiDecoder()
+        self._buffer = memoryview(bytearray(_ASCII_BUFFER_BYTES))
+        self._filled = 0
+
+    def window(self) -> memoryview:
+        """See Sink."""
+        return self._buffer[self._filled :]
+
+    def advance(self, count: int) -> None:
+        """See Sink."""
+        self._filled += count
+
+    async def wait(self) -> None:
+        """See Sink."""
+        data = self._decoder.convert(self._buffer[: self._filled])
+        self._filled = 0
+        await self._writer.write(data)
+
+    async def finish(self) -> None:
+        """Hand over what is left."""
+        await self.wait()
+        await self._writer.write(self._decoder.finish())
+
+
+async def download(exchange: Exchange, path: VirtualPath) -> Reply:
+    """Send a file from the restart offset on. Raises as `upload` does."""
+    exchange.path = path
+    encoder = None if exchange.is_binary else AsciiEncoder()
+    file_system = exchange.session.file_system
+    async with file_system.open_reader(path, exchange.restart_offset) as reader:
+        size = None if encoder else reader.info.size - reader.offset
+        data = await exchange.open_data(replies.opening_data(size))
+        try:
+            while chunk := await reader.read():
+                await data.send(encoder.convert(chunk) if encoder else chunk)
+            await data.finish()
+        finally:
+            data.abort()
+    return replies.TRANSFER_COMPLETE
+
+
+async def send_listing(
+    exchange: Exchange,
+    pages: AsyncGenerator[Sequence[FileInfo], None],
+    formatter: Callable[[FileInfo], str],
+) -> Reply:
+    """Send what `formatter` makes of the entries, one page in memory at a time.
+
+    The first page is asked for before anything is said, so that what is wrong with the path is told
+    in time. Raises as `upload` does, and what `pages` raises.
+    """
+    limit = left = exchange.services.config.max_list_entries
+    async with aclosing(pages):
+        page = await anext(pages, None)
+        data = await exchange.open_data(replies.OPENING_DATA)
+        try:
+            while page is not None and left >= len(page):
+                await data.send(encode_entries(page, formatter))
+                left -= len(page)
+                page = await anext(pages, None)
+            if page is not None:
+                await data.send(encode_entries(page[:left], formatter))
+            await data.finish()
+        finally:
+            data.abort()
+    return replies.TRANSFER_COMPLETE if page is None else replies.listing_cut(limit)
