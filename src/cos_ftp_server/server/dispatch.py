@@ -37,6 +37,11 @@ class _Transfer:
     exchange: Exchange
     task: asyncio.Task[Reply]
 
+    @property
+    def outcome(self) -> Reply:
+        """The final reply, once the task is done."""
+        return replies.ABORTED if self.task.cancelled() else self.task.result()
+
 
 class Dispatcher:
     """Serves one control connection: `run` it as a task; `stop` or cancel that task to end it."""
@@ -113,17 +118,17 @@ class Dispatcher:
         """End transfer, login and connection; return when the socket is closed."""
         if self._deadline_check is not None:
             self._deadline_check.cancel()
-        linger = self._loop.call_later(_LINGER_SECONDS, self._control.abort)
+        self._schedule_abort()
         try:
             if self._transfer is not None:
                 self._transfer.task.cancel()
                 await asyncio.wait({self._transfer.task})
-                self._log_transfer(self._transfer.exchange, replies.ABORTED)
+                self._log_transfer(self._transfer)
             self._control.close()
             while not self._control.is_lost:
                 await self._wait()
         finally:
-            linger.cancel()
+            self._cancel_timer()
             self._control.abort()
             self._session.log_out()
 
@@ -260,11 +265,10 @@ class Dispatcher:
         return _Transfer(exchange, task)
 
     async def _end_transfer(self, transfer: _Transfer) -> None:
-        reply = replies.ABORTED if transfer.task.cancelled() else transfer.task.result()
         self._transfer = self._session.transfer = None
         self._session.drop_endpoint()
-        self._log_transfer(transfer.exchange, reply)
-        await self._finish(transfer.exchange, reply)
+        self._log_transfer(transfer)
+        await self._finish(transfer.exchange, transfer.outcome)
 
     async def _abort_transfer(self) -> bool:
         transfer = self._transfer
@@ -275,7 +279,8 @@ class Dispatcher:
         await self._end_transfer(transfer)
         return True
 
-    def _log_transfer(self, exchange: Exchange, reply: Reply) -> None:
+    def _log_transfer(self, transfer: _Transfer) -> None:
+        exchange, reply = transfer.exchange, transfer.outcome
         self._session.log.info(
             "transfer verb=%s path=%r bytes=%d seconds=%.3f outcome=%d %s",
             exchange.command.verb,
@@ -309,7 +314,7 @@ class Dispatcher:
     def _deadline(self) -> float:
         """Return when the client must have sent something, a login at first."""
         config, session = self._services.config, self._session
-        if self._is_busy or self._transfer is not None:
+        if self._is_busy or (self._transfer is not None and not self._transfer.task.done()):
             return self._loop.time() + config.idle_timeout_seconds
         idle = self._idle_since + config.idle_timeout_seconds
         if session.is_logged_in:
@@ -318,11 +323,11 @@ class Dispatcher:
 
     def _check_deadline(self) -> None:
         """Armed once, and again when it finds that things have moved: no timer per command."""
-        if self._deadline() <= self._loop.time():
-            if self._parting is not None or self._control.is_write_paused:
-                self._control.abort()  # not even the last reply is read
-                return
+        if self._deadline() > self._loop.time():
+            self._schedule_deadline_check()
+        elif self._control.is_write_paused:
+            self._control.abort()  # nor would the client read that it is too late
+        elif self._parting is None:
             self._parting = replies.TIMEOUT
-            self._idle_since = self._loop.time()
             self._wake()
-        self._schedule_deadline_check()
+            self._schedule_abort()

@@ -10,6 +10,7 @@ from functools import partial
 
 from cos_ftp_server.accounts import Authenticator
 from cos_ftp_server.protocol import replies
+from cos_ftp_server.protocol.replies import Reply
 from cos_ftp_server.server.config import ServerConfig
 from cos_ftp_server.server.control import ControlConnection
 from cos_ftp_server.server.dispatch import Dispatcher
@@ -43,6 +44,7 @@ class FtpServer:
         self._listeners: list[asyncio.Server] = []
         self._sessions: dict[asyncio.Task[None], Dispatcher] = {}
         self._count = 0
+        self._is_stopping = False
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
@@ -97,6 +99,7 @@ class FtpServer:
             await asyncio.wait(set(self._sessions))
 
     def _stop_listening(self) -> None:
+        self._is_stopping = True
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
@@ -106,10 +109,12 @@ class FtpServer:
         if names is None:
             control.abort()
             return
+        if self._is_stopping:  # it was accepted just before
+            _refuse(control, replies.SHUTTING_DOWN)
+            return
         if not self._services.limits.take_connection():
             _log.warning("too many connections: %s refused", names[1][0])
-            control.write(replies.TOO_MANY_CONNECTIONS.encode())
-            control.close()
+            _refuse(control, replies.TOO_MANY_CONNECTIONS)
             return
         self._count += 1
         local, peer = names
@@ -121,6 +126,11 @@ class FtpServer:
     def _disconnected(self, task: asyncio.Task[None]) -> None:
         del self._sessions[task]
         self._services.limits.give_connection()
+
+
+def _refuse(control: ControlConnection, reply: Reply) -> None:
+    control.write(reply.encode())
+    control.close()
 
 
 def _bind(host: str, port: int) -> socket.socket:

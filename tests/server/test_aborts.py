@@ -1,0 +1,155 @@
+"""ABOR in all the forms in which clients send it, and what is left after it."""
+
+import asyncio
+import socket
+
+import pytest
+
+from tests.doubles.ftp_client import RawClient
+from tests.doubles.memory_fs import HangsInCommitFileSystem, MemoryFileSystem, SlowReaderFileSystem
+from tests.server.conftest import Login
+
+IAC, IP, DM = b"\xff", b"\xf4", b"\xf2"
+
+
+def _plain(sock: socket.socket) -> None:
+    sock.send(b"ABOR\r\n")
+
+
+def _ftplib(sock: socket.socket) -> None:
+    sock.send(b"ABOR\r\n", socket.MSG_OOB)
+
+
+def _lftp(sock: socket.socket) -> None:
+    sock.send(IAC + IP + IAC)
+    sock.send(DM, socket.MSG_OOB)
+    sock.send(b"ABOR\r\n")
+
+
+def _tnftp(sock: socket.socket) -> None:
+    sock.send(IAC + IP)
+    sock.send(IAC, socket.MSG_OOB)
+    sock.send(DM + b"ABOR\r\n")
+
+
+FORMS = [_plain, _ftplib, _lftp, _tnftp]
+
+
+def control_socket(client: RawClient) -> socket.socket:
+    """Return a socket on the same connection that can send urgent data."""
+    transport_socket = client.writer.get_extra_info("socket")
+    return socket.socket(fileno=socket.dup(transport_socket.fileno()))
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_abort_of_an_upload(
+    client: RawClient, file_system: MemoryFileSystem, form: object
+) -> None:
+    _, writer = await client.open_data()
+    await client.expect("STOR a", 150)
+    writer.write(b"half")
+    await file_system.writer_opened.wait()
+    with control_socket(client) as sock:
+        assert callable(form)
+        form(sock)
+    assert (await client.reply()).code == 426
+    assert (await client.reply()).code == 226
+    assert not file_system.files
+    assert file_system.open_writers == 0
+    await client.expect("NOOP", 200)
+    assert (await client.store("a", b"whole")).code == 226
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_abort_of_nothing(client: RawClient, form: object) -> None:
+    with control_socket(client) as sock:
+        assert callable(form)
+        form(sock)
+    assert (await client.reply()).code == 225
+    await client.expect("NOOP", 200)
+
+
+async def test_abort_of_a_download(log_in: Login) -> None:
+    file_system = SlowReaderFileSystem()
+    file_system.put("/a", bytes(100_000))
+    async with log_in(file_system) as client:
+        reader, _ = await client.open_data()
+        await client.expect("RETR a", 150)
+        await reader.readexactly(1024)
+        await client.expect("ABOR", 426)
+        assert (await client.reply()).code == 226
+        assert file_system.open_readers == 0
+
+
+async def test_abort_of_a_commit(log_in: Login) -> None:
+    file_system = HangsInCommitFileSystem()
+    async with log_in(file_system) as client:
+        _, writer = await client.open_data()
+        await client.expect("STOR a", 150)
+        writer.write_eof()
+        await file_system.reached.wait()
+        await client.expect("ABOR", 426)
+        assert (await client.reply()).code == 226
+    assert not file_system.files
+    assert file_system.open_writers == 0
+
+
+async def test_abort_together_with_the_end_of_data(
+    client: RawClient, file_system: MemoryFileSystem
+) -> None:
+    _, writer = await client.open_data()
+    await client.expect("STOR a", 150)
+    writer.write(b"half")
+    await writer.drain()
+    client.send("ABOR")
+    writer.close()
+    assert (await client.reply()).code == 426
+    assert (await client.reply()).code == 226
+    assert not file_system.files
+
+
+async def test_abort_while_waiting_for_the_data_connection(client: RawClient) -> None:
+    port = await client.passive_port()
+    await client.expect("STOR a", 150)
+    await client.expect("ABOR", 426)
+    assert (await client.reply()).code == 226
+    with pytest.raises(ConnectionRefusedError):
+        await client.open_data(port)
+
+
+async def test_abort_overtakes_what_waits_and_loses_nothing(
+    client: RawClient, file_system: MemoryFileSystem
+) -> None:
+    await client.open_data()
+    await client.expect("STOR a", 150)
+    client.send("MKD d", "ABOR", "PWD")
+    assert [(await client.reply()).code for _ in range(4)] == [426, 226, 257, 257]
+    assert "/d" in file_system.directories
+
+
+async def test_telnet_in_the_middle_of_names(
+    client: RawClient, file_system: MemoryFileSystem
+) -> None:
+    client.writer.write(b"MKD a" + IAC + IP + b"b\r\n")
+    assert (await client.reply()).code == 257
+    assert "/ab" in file_system.directories
+
+
+async def test_cancelled_at_every_turn_leaves_nothing(
+    client: RawClient, file_system: MemoryFileSystem
+) -> None:
+    for turns in range(12):
+        port = await client.passive_port()
+        _, writer = await client.open_data(port)
+        client.send("STOR a")
+        writer.write(b"content")
+        writer.write_eof()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        client.send("ABOR")
+        codes: list[int] = []
+        while codes[-2:] not in ([426, 226], [226, 225], [226, 226]):
+            codes.append((await client.reply()).code)
+        assert codes[0] in (150, 426)
+        assert file_system.open_writers == 0
+        await client.expect("NOOP", 200)

@@ -1,0 +1,211 @@
+"""When an upload becomes the file, and when it must not."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from cos_ftp_server.errors import ErrorKind
+from cos_ftp_server.vfs.base import VirtualPath
+from tests.doubles.ftp_client import RawClient, reset, until
+from tests.doubles.memory_fs import (
+    FailsInCommitFileSystem,
+    HangsInCommitFileSystem,
+    MemoryFileSystem,
+    TightWindowFileSystem,
+)
+from tests.server.conftest import Login, Servers
+
+A = VirtualPath("/a")
+CONTENT = bytes(range(256)) * 4000
+
+
+async def begin(client: RawClient, command: str = "STOR a") -> asyncio.StreamWriter:
+    """Send half of a file."""
+    _, writer = await client.open_data()
+    await client.expect(command, 150)
+    writer.write(b"half")
+    await writer.drain()
+    return writer
+
+
+@pytest.mark.parametrize("content", [b"", b"x", CONTENT], ids=["empty", "small", "large"])
+async def test_receipt(client: RawClient, file_system: MemoryFileSystem, content: bytes) -> None:
+    reply = await client.store("a", content)
+    assert reply.code == 226
+    assert f"{len(content)} bytes, CRC64" in reply.text
+    assert file_system.files == {A: content}
+
+
+async def test_windows_that_must_be_waited_for(log_in: Login) -> None:
+    file_system = TightWindowFileSystem()
+    async with log_in(file_system) as client:
+        assert (await client.store("a", CONTENT[:20_000])).code == 226
+        assert file_system.files == {A: CONTENT[:20_000]}
+        assert (await client.fetch("RETR a"))[0] == CONTENT[:20_000]
+
+
+@pytest.mark.parametrize("file_system_type", [MemoryFileSystem, TightWindowFileSystem])
+async def test_ascii_is_converted(
+    log_in: Login, file_system_type: Callable[[], MemoryFileSystem]
+) -> None:
+    file_system = file_system_type()
+    async with log_in(file_system) as client:
+        await client.expect("TYPE A", 200)
+        assert (await client.store("a", b"one\r\ntwo\rthree\nfour\r")).code == 226
+        assert file_system.files == {A: b"one\ntwo\rthree\nfour\r"}
+        assert (await client.fetch("RETR a"))[0] == b"one\r\ntwo\rthree\r\nfour\r"
+
+
+async def test_reset_data_connection_stores_nothing(
+    client: RawClient, file_system: MemoryFileSystem
+) -> None:
+    file_system.put("/a", b"old")
+    reset(await begin(client))
+    assert (await client.reply()).code == 426
+    assert file_system.files == {A: b"old"}
+    assert file_system.open_writers == 0
+    assert (await client.store("a", b"new")).code == 226
+
+
+def _close(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("kill", [reset, _close], ids=["rst", "fin"])
+@pytest.mark.parametrize("order", ["control first", "data first"])
+async def test_killed_client_stores_nothing(
+    serve: Servers,
+    file_system: MemoryFileSystem,
+    kill: Callable[[asyncio.StreamWriter], None],
+    order: str,
+) -> None:
+    file_system.put("/a", b"old")
+    server = await serve(file_system)
+    async with RawClient(server.addresses[0]) as client:
+        await client.login()
+        data = await begin(client)
+        sockets = [client.writer, data] if order == "control first" else [data, client.writer]
+        for writer in sockets:
+            kill(writer)
+        await until(lambda: not server.session_count)
+    assert file_system.files == {A: b"old"}
+    assert file_system.open_writers == 0
+
+
+async def test_lost_control_connection_aborts_while_data_still_flows(
+    client: RawClient, file_system: MemoryFileSystem
+) -> None:
+    await begin(client)
+    client.writer.write_eof()
+    await until(lambda: not file_system.open_writers)
+    assert not file_system.files
+
+
+async def test_lost_control_connection_aborts_a_commit(log_in: Login) -> None:
+    file_system = HangsInCommitFileSystem()
+    async with log_in(file_system) as client:
+        (await begin(client)).write_eof()
+        await file_system.reached.wait()
+        client.writer.close()
+        await until(lambda: not file_system.open_writers)
+    assert not file_system.files
+
+
+@pytest.mark.parametrize(("announced", "code"), [(4, 226), (3, 226), (5, 426)])
+async def test_announced_size_must_be_reached(
+    client: RawClient, file_system: MemoryFileSystem, announced: int, code: int
+) -> None:
+    await client.expect(f"ALLO {announced}", 202)
+    assert (await client.store("a", b"1234")).code == code
+    assert file_system.size_hints == [announced]
+    assert bool(file_system.files) is (code == 226)
+    assert (await client.store("b", b"12")).code == 226
+
+
+async def test_stalled_upload_is_given_up(log_in: Login, file_system: MemoryFileSystem) -> None:
+    async with log_in(file_system, data_stall_timeout_seconds=0.1) as client:
+        await begin(client)
+        assert (await client.reply()).code == 426
+    assert not file_system.files
+    assert file_system.open_writers == 0
+
+
+async def test_slow_store_is_not_the_clients_stall(log_in: Login) -> None:
+    file_system = HangsInCommitFileSystem()
+    async with log_in(file_system, data_stall_timeout_seconds=0.05) as client:
+        (await begin(client)).write_eof()
+        asyncio.get_running_loop().call_later(0.2, file_system.release.set)
+        assert (await client.reply()).code == 226
+
+
+async def test_slow_commit_keeps_the_client_waiting(log_in: Login) -> None:
+    file_system = HangsInCommitFileSystem()
+    async with log_in(file_system, finalise_keepalive_seconds=0.02) as client:
+        (await begin(client)).write_eof()
+        for _ in range(3):
+            assert (await client.line()).startswith("226-")
+        client.send("NOOP")
+        assert (await client.line()).startswith("226-")
+        file_system.release.set()
+        while (line := await client.line()).startswith("226-"):
+            pass
+        assert line.startswith("226 Transfer complete: 4 bytes")
+        assert (await client.reply()).code == 200
+
+
+async def test_quick_commit_that_fails_is_told(log_in: Login) -> None:
+    file_system = FailsInCommitFileSystem(ErrorKind.TOO_LARGE, temporary=False)
+    file_system.release.set()
+    async with log_in(file_system) as client:
+        reply = await client.store("a", b"x")
+        assert reply.code == 552
+        assert "secret" not in reply.text
+        await client.expect("NOOP", 200)
+
+
+async def test_late_failure_closes_without_a_last_line(
+    log_in: Login, caplog: pytest.LogCaptureFixture
+) -> None:
+    file_system = FailsInCommitFileSystem()
+    async with log_in(file_system, finalise_keepalive_seconds=0.02) as client:
+        (await begin(client)).write_eof()
+        assert (await client.line()).startswith("226-")
+        client.send("NOOP")
+        file_system.release.set()
+        assert all(line.startswith("226-") for line in await client.lines_until_closed())
+    assert "secret-bucket-key" in caplog.text
+    assert file_system.open_writers == 0
+
+
+async def test_abort_of_a_commit_that_has_been_announced_closes(log_in: Login) -> None:
+    file_system = HangsInCommitFileSystem()
+    async with log_in(file_system, finalise_keepalive_seconds=0.02) as client:
+        (await begin(client)).write_eof()
+        assert (await client.line()).startswith("226-")
+        client.send("ABOR")
+        assert all(line.startswith("226-") for line in await client.lines_until_closed())
+    assert not file_system.files
+
+
+@pytest.mark.parametrize("argument", ["", " report"])
+async def test_unique_names(
+    client: RawClient, file_system: MemoryFileSystem, argument: str
+) -> None:
+    for _ in range(2):
+        _, writer = await client.open_data()
+        name = (await client.expect(f"STOU{argument}", 150)).text.removeprefix("150 FILE: ")
+        writer.write(b"x")
+        writer.write_eof()
+        assert f"(unique file name:{name})" in (await client.reply()).text
+        assert file_system.files[VirtualPath(f"/{name}")] == b"x"
+    assert len(file_system.files) == 2
+
+
+async def test_refused_before_data(client: RawClient, file_system: MemoryFileSystem) -> None:
+    file_system.add_directory("/d")
+    assert (await client.store("d", b"x")).code == 550
+    assert (await client.store("x" * 2000, b"x")).code == 553
+    await client.expect("REST 3", 350)
+    assert (await client.store("a", b"x")).code == 504
+    assert (await client.store("a", b"x")).code == 226

@@ -1,0 +1,255 @@
+"""Connections that fail, and memory that must be let go of."""
+
+import asyncio
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from cos_ftp_server.cos.address import BucketAddress
+from cos_ftp_server.cos.client import CosClient
+from cos_ftp_server.cos.retry import RetryPolicy
+from cos_ftp_server.cos.transport import Timeouts, create_transport, translate, was_never_sent
+from cos_ftp_server.cos.types import Credentials, StaticCredentials
+from cos_ftp_server.errors import ErrorKind, StorageError
+
+MIB = 1024**2
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+
+@asynccontextmanager
+async def open_client(endpoint: str, *, scheme: str = "http") -> AsyncIterator[CosClient]:
+    timeouts = Timeouts(connect_s=5, idle_s=0.2, total_s=5)
+    async with create_transport(10, timeouts) as transport:
+        yield CosClient(
+            transport,
+            BucketAddress("b-1", endpoint=endpoint, scheme=scheme),
+            StaticCredentials(Credentials("AKID", "key")),
+            retry=RetryPolicy(max_tries=1),
+        )
+
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def raw_server(handler: Handler) -> AsyncIterator[str]:
+    """Serve raw connections; each is closed when its handler returns."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await handler(reader, writer)
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1024)
+    host, port = server.sockets[0].getsockname()
+    async with server:
+        yield f"{host}:{port}"
+
+
+async def failure(operation: Awaitable[object]) -> StorageError:
+    with pytest.raises(StorageError) as caught:
+        await operation
+    assert caught.value.kind is ErrorKind.UNAVAILABLE
+    return caught.value
+
+
+class TestTroubleByName:
+    async def test_refused(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        async with open_client(f"127.0.0.1:{port}") as client:
+            error = await failure(client.head_object("k"))
+        assert error.temporary
+        assert "cannot connect to 127.0.0.1" in error.detail
+        assert was_never_sent(error)
+
+    async def test_tls_with_a_server_that_has_none(self) -> None:
+        async def answer_plainly(
+            reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            await reader.read(100)
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        async with (
+            raw_server(answer_plainly) as endpoint,
+            open_client(endpoint, scheme="https") as client,
+        ):
+            error = await failure(client.head_object("k"))
+        assert error.detail.startswith("TLS: ")
+
+    async def test_silence(self) -> None:
+        released = asyncio.Event()
+
+        async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await released.wait()
+
+        async with raw_server(never_answer) as endpoint, open_client(endpoint) as client:
+            error = await failure(client.head_object("k"))
+            released.set()
+        assert "timed out" in error.detail
+        assert error.temporary
+        assert not was_never_sent(error)
+
+    async def test_no_http(self) -> None:
+        async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"220 FTP here\r\n")
+
+        async with raw_server(babble) as endpoint, open_client(endpoint) as client:
+            error = await failure(client.head_object("k"))
+        assert "not HTTP" in error.detail
+
+    async def test_an_answer_without_end(self) -> None:
+        async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            try:
+                while True:
+                    writer.write(b"100000\r\n" + b" " * MIB + b"\r\n")
+                    await writer.drain()
+            except ConnectionError:
+                return
+
+        async with raw_server(flood) as endpoint, open_client(endpoint) as client:
+            error = await failure(client.list_objects(""))
+        assert "longer than" in error.detail
+
+    @pytest.mark.parametrize(
+        ("wrap", "words", "temporary"),
+        [
+            (
+                lambda key: aiohttp.ClientConnectorDNSError(key, socket.gaierror(-2, "unknown")),
+                "DNS: cannot resolve cos.example",
+                True,
+            ),
+            (
+                lambda key: aiohttp.ClientConnectorCertificateError(
+                    key, ssl.SSLCertVerificationError("self-signed")
+                ),
+                "TLS: certificate of cos.example refused",
+                False,
+            ),
+            (lambda key: aiohttp.ConnectionTimeoutError(), "timed out while connecting", True),
+            (lambda key: aiohttp.ServerDisconnectedError(), "without an answer", True),
+            (lambda key: ConnectionResetError(104, "reset"), "connection lost", True),
+        ],
+    )
+    async def test_what_cannot_be_staged(
+        self,
+        wrap: Callable[[object], Exception],
+        words: str,
+        temporary: bool,
+    ) -> None:
+        key = aiohttp.client_reqrep.ConnectionKey(
+            "cos.example", 443, True, True, None, None, None, None
+        )
+        error = translate(wrap(key), "head object", "k")
+        assert words in error.detail
+        assert error.temporary is temporary
+
+
+class Deaf:
+    """A store that takes a request's head, and no more until it is told to."""
+
+    def __init__(self) -> None:
+        self.has_head = asyncio.Event()
+        self.may_read = asyncio.Event()
+        self.is_done = asyncio.Event()
+        self.received = bytearray()
+        self.answer = b""
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            self.has_head.set()
+            writer.write(self.answer)
+            await self.may_read.wait()
+            while data := await reader.read(65536):
+                self.received += data
+        except ConnectionError:
+            pass
+        finally:
+            self.is_done.set()
+
+
+class TestMemoryIsTheCallersAgain:
+    """What is in the buffer after a method has returned or raised must never reach the store."""
+
+    async def overwrite_and_listen(self, deaf: Deaf, buffer: bytearray) -> None:
+        buffer[:] = b"B" * len(buffer)
+        deaf.may_read.set()
+        await deaf.is_done.wait()
+        assert b"B" not in deaf.received
+        assert len(deaf.received) < len(buffer)
+
+    async def test_after_a_timeout(self) -> None:
+        deaf, buffer = Deaf(), bytearray(b"A" * 16 * MIB)
+        async with raw_server(deaf.handle) as endpoint, open_client(endpoint) as client:
+            error = await failure(client.upload_part("k", "u", 1, buffer))
+            assert "timed out" in error.detail
+            await self.overwrite_and_listen(deaf, buffer)
+
+    async def test_after_cancellation(self) -> None:
+        deaf, buffer = Deaf(), bytearray(b"A" * 16 * MIB)
+        async with raw_server(deaf.handle) as endpoint, open_client(endpoint) as client:
+            task = asyncio.create_task(client.upload_part("k", "u", 1, buffer))
+            await deaf.has_head.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await self.overwrite_and_listen(deaf, buffer)
+
+    async def test_after_an_early_refusal(self) -> None:
+        deaf, buffer = Deaf(), bytearray(b"A" * 16 * MIB)
+        body = b"<Error><Code>NoSuchUpload</Code></Error>"
+        deaf.answer = b"HTTP/1.1 404 No\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+        async with raw_server(deaf.handle) as endpoint, open_client(endpoint) as client:
+            with pytest.raises(StorageError) as caught:
+                await client.upload_part("k", "u", 1, buffer)
+            assert caught.value.kind is ErrorKind.NO_UPLOAD
+            await self.overwrite_and_listen(deaf, buffer)
+
+    async def test_nothing_refers_to_it(self) -> None:
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(3 * MIB)
+            writer.write(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n')
+            await reader.read()
+
+        buffer = bytearray(3 * MIB)
+        async with raw_server(accept) as endpoint, open_client(endpoint) as client:
+            await client.upload_part("k", "u", 1, buffer)
+            await asyncio.sleep(0)
+            buffer.append(0)  # BufferError, if it were still lent to anyone
+            assert sys.getrefcount(buffer) == 2
+
+
+async def test_the_pool_is_bounded_and_waiting_is_no_error() -> None:
+    open_now = peak = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal open_now, peak
+        open_now += 1
+        peak = max(peak, open_now)
+        try:
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            open_now -= 1
+
+    async with raw_server(answer) as endpoint, create_transport(2) as transport:
+        client = CosClient(
+            transport,
+            BucketAddress("b-1", endpoint=endpoint, scheme="http"),
+            StaticCredentials(Credentials("AKID", "key")),
+        )
+        await asyncio.gather(*[client.delete_object(f"k{n}") for n in range(20)])
+    assert peak <= 2
