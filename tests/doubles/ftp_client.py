@@ -43,13 +43,14 @@ class RawClient:
     """A control connection; use as an async context, which closes all that was opened."""
 
     def __init__(self, address: tuple[str, int]) -> None:
-        self.host, self._port = address
+        self.address = address
+        self.host = address[0]
         self._opened: list[asyncio.StreamWriter] = []
         self.reader: asyncio.StreamReader
         self.writer: asyncio.StreamWriter
 
     async def __aenter__(self) -> "RawClient":
-        self.reader, self.writer = await asyncio.open_connection(self.host, self._port)
+        self.reader, self.writer = await asyncio.open_connection(*self.address)
         self._opened.append(self.writer)
         return self
 

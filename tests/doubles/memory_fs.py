@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from cos_ftp_server.crc64 import crc64
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import (
+    Confirmation,
     FileInfo,
     FileKind,
     ObjectReader,
@@ -34,6 +35,10 @@ MODIFIED = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 
 def _fail(kind: ErrorKind, path: VirtualPath, *, temporary: bool = False) -> StorageError:
     return StorageError(kind, operation="memory", key=path, temporary=temporary)
+
+
+async def no_doubt() -> None:
+    pass
 
 
 class MemoryReader:
@@ -77,8 +82,9 @@ class MemoryWriter:
         self._content += data
         self.received += len(data)
 
-    async def commit(self) -> Receipt:
+    async def commit(self, confirm: Confirmation = no_doubt) -> Receipt:
         self._flush()
+        await confirm()
         content = bytes(self._content)
         self._publish(content)
         return Receipt(len(content), crc64(content))
@@ -242,10 +248,10 @@ class _HangingCommitWriter(MemoryWriter):
         self._reached = reached
         self._release = release
 
-    async def commit(self) -> Receipt:
+    async def commit(self, confirm: Confirmation = no_doubt) -> Receipt:
         self._reached.set()
         await self._release.wait()
-        return await super().commit()
+        return await super().commit(confirm)
 
 
 class HangsInCommitFileSystem(MemoryFileSystem):

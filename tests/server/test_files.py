@@ -3,6 +3,7 @@
 import pytest
 
 from cos_ftp_server.errors import ErrorKind, StorageError
+from cos_ftp_server.logs.session import SessionContext
 from cos_ftp_server.server.outcome import reply_to
 from tests.doubles.ftp_client import RawClient
 from tests.doubles.memory_fs import MemoryFileSystem
@@ -135,5 +136,5 @@ async def test_outage_is_temporary_and_logged(
     assert "key" not in reply.text
     for expected in ("the/key", "SlowDown", "NWQx"):
         assert expected in caplog.text
-    assert "session=1 peer=127.0.0.1 user='user'" in vars(caplog.records[-1])["context"]
+    assert vars(caplog.records[-1])["session"] == SessionContext(1, "127.0.0.1", "user")
     assert "Traceback" not in caplog.text

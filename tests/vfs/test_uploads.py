@@ -8,6 +8,10 @@ import pytest
 from cos_ftp_server.crc64 import crc64
 from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import ErrorKind, StorageError
+from cos_ftp_server.vfs.base import Confirmation
+from cos_ftp_server.vfs.buffers import BufferPool
+from cos_ftp_server.vfs.cosfs import CosFileSystem
+from cos_ftp_server.vfs.parts import PartLadder
 from tests.vfs.conftest import MAX_FILE, MIB, World, path, random_bytes
 
 OLD = b"the old content"
@@ -126,6 +130,76 @@ async def test_keys_that_may_not_list_may_still_upload(world: World) -> None:
     await world.store("/f", b"x")
     world.emulator.faults.clear()
     assert await world.load("/f") == b"x"
+
+
+# Confirmation
+
+
+async def doubt() -> None:
+    raise ConnectionError
+
+
+async def name_is_known(world: World) -> None:
+    """Return when the answer to the look at the name has been read."""
+    await world.emulator.requests.wait_for("ListObjects", ended=True)
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+async def refused_commit(world: World, size: int, confirm: Confirmation = doubt) -> None:
+    async with world.fs.open_writer(path("/f")) as writer:
+        await writer.write(bytes(size))
+        with pytest.raises(ConnectionError):
+            await writer.commit(confirm)
+
+
+@pytest.mark.parametrize("size", [0, 10, 3 * MIB])
+@pytest.mark.parametrize("old", [None, OLD])
+async def test_a_client_that_is_gone_publishes_nothing(
+    world: World, size: int, old: bytes | None
+) -> None:
+    if old is not None:
+        await world.store("/f", old)
+    await refused_commit(world, size)
+    assert await world.keys() == ([] if old is None else ["f"])
+    if old is not None:
+        assert await world.load("/f") == old
+
+
+async def test_a_new_object_is_taken_back_when_doubt_comes_late(world: World) -> None:
+    """It is stored while the client may still turn out to be gone, and then it is."""
+    stored = asyncio.Event()
+
+    async def doubt_later() -> None:
+        await stored.wait()
+        raise ConnectionError
+
+    async def watch() -> None:
+        await world.emulator.requests.wait_for("PutObject", ended=True)
+        stored.set()
+
+    async with world.fs.open_writer(path("/f")) as writer:
+        await writer.write(b"half")
+        await name_is_known(world)
+        watcher = asyncio.create_task(watch())
+        with pytest.raises(ConnectionError):
+            await writer.commit(doubt_later)
+    await watcher
+    assert await world.keys() == []
+
+
+async def test_what_somebody_else_stored_meanwhile_is_not_taken_back(world: World) -> None:
+    async def replaced_and_doubted() -> None:
+        await world.emulator.requests.wait_for("PutObject", ended=True)
+        await world.client.put_object("f", b"somebody else's")
+        raise ConnectionError
+
+    async with world.fs.open_writer(path("/f")) as writer:
+        await writer.write(b"half")
+        await name_is_known(world)
+        with pytest.raises(ConnectionError):
+            await writer.commit(replaced_and_doubted)
+    assert await world.load("/f") == b"somebody else's"
 
 
 # A store that misbehaves
@@ -264,6 +338,18 @@ async def test_a_client_that_is_cancelled_twice_still_leaves_nothing(world: Worl
 
 
 # Memory
+
+
+async def test_parts_may_be_larger_than_all_memory(world: World) -> None:
+    """They are sent before they have that size, in order that it goes on."""
+    pool = BufferPool(32 * MIB, smallest_part=MIB)
+    ladder = PartLadder(first=512 * MIB, max_file=1024 * MIB)
+    engine = replace(world.engine, pool=pool, ladder=ladder)
+    other = replace(world, fs=CosFileSystem(engine, world.cleanups))
+    content = random_bytes(40 * MIB)
+    await other.store("/f", content)
+    assert await world.load("/f") == content
+    assert pool.used == 0
 
 
 async def test_a_hundred_uploads_share_a_small_budget(world: World) -> None:

@@ -111,8 +111,10 @@ RENAME_PENDING = Reply.of(350, "Send RNTO with the new name.")  # RFC 959 sectio
 # 4yz: not now.
 TIMEOUT = Reply.of(421, "Timeout.")  # RFC 959 section 5.4
 SHUTTING_DOWN = Reply.of(421, "Server is shutting down.")  # RFC 959 section 5.4
+ACCOUNT_REMOVED = Reply.of(421, "This account exists no longer.")  # RFC 959 section 5.4
 TOO_MANY_CONNECTIONS = Reply.of(421, "Too many connections, try again later.")  # RFC 959 5.4
 TOO_MANY_USERS = Reply.of(421, "Too many users, try again later.")  # RFC 959 section 5.4
+TOO_MANY_SESSIONS = Reply.of(421, "Too many sessions of this user.")  # RFC 959 section 5.4
 TOO_MANY_FAILURES = Reply.of(421, "Too many failed logins.")  # RFC 959 section 5.4, RFC 2577 5
 TOO_MANY_ERRORS = Reply.of(421, "Too many errors.")  # RFC 959 section 5.4
 NO_DATA_CONNECTION = Reply.of(425, "Cannot open data connection.")  # RFC 959 section 5.4
@@ -195,9 +197,11 @@ def transfer_complete(
 
 def listing_cut(limit: int) -> Reply:
     """The end of a listing that stopped after `limit` entries."""
-    return Reply.of(
-        TRANSFER_COMPLETE.code, f"Listing cut: only the first {limit} entries were sent."
-    )
+    return Reply.of(TRANSFER_COMPLETE.code, _cut(limit))
+
+
+def _cut(limit: int) -> str:
+    return f"Listing cut: only the first {limit} entries were sent."
 
 
 def passive(host: str, port: int) -> Reply:
@@ -221,9 +225,10 @@ def status(lines: Iterable[str]) -> Reply:
     return Reply.of(211, "Status:", *lines, "End")
 
 
-def path_status(lines: Iterable[str], *, is_directory: bool) -> Reply:
-    """The answer to STAT with a path: listing lines (RFC 959 section 5.4)."""
-    return Reply.of(212 if is_directory else 213, "Status:", *lines, "End")
+def path_status(lines: Iterable[str], *, is_directory: bool, cut_at: int | None = None) -> Reply:
+    """The answer to STAT with a path: listing lines, all or `cut_at` (RFC 959 section 5.4)."""
+    end = "End" if cut_at is None else _cut(cut_at)
+    return Reply.of(212 if is_directory else 213, "Status:", *lines, end)
 
 
 def help_text(*lines: str) -> Reply:

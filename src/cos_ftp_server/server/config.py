@@ -20,6 +20,8 @@ class ServerConfig:
     """Inclusive range for data listeners; (0, 0) lets the kernel choose."""
     masquerade_address: str | None = None
     """IPv4 address or host name that PASV tells instead of the local address (NAT)."""
+    masquerade_ttl_seconds: float = 60.0
+    """How long it is remembered what the host name stands for: dynamic names have such a TTL."""
     banner: str = "COS FTP Server ready."
     """Text of the 220 greeting, one line of printable characters."""
 

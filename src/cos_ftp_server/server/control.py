@@ -6,6 +6,7 @@ would `pause_reading`, clear line buffer and queue, and upgrade the transport, a
 
 import asyncio
 import socket
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import cast
@@ -22,6 +23,13 @@ _MAX_QUEUED = 64
 
 _MAX_UNENDED_BYTES = 64 * 1024
 """Bytes without a line end, eight times what a line may have, before the client is cut off."""
+
+
+_POLLS = 2
+"""Turns of the event loop until all sockets have been looked at; the first may be under way."""
+
+_TCP_INFO_RTT_END = 8 + 16 * 4
+"""Bytes of Linux's `struct tcp_info` up to and including `tcpi_rtt` (µs), its 16th 32-bit field."""
 
 
 class BadLine:
@@ -41,6 +49,7 @@ class ControlConnection(asyncio.Protocol):
 
     __slots__ = (
         "_drained",
+        "_gone",
         "_is_paused",
         "_is_write_paused",
         "_lines",
@@ -61,6 +70,7 @@ class ControlConnection(asyncio.Protocol):
         self._is_paused = False
         self._is_write_paused = False
         self._drained: asyncio.Future[None] | None = None
+        self._gone: asyncio.Future[None] | None = None
         self.queue: deque[Command | BadLine] = deque()
         """Lines in the order they came. Look ahead freely, but remove with `take`."""
         self.is_eof = False
@@ -107,6 +117,30 @@ class ControlConnection(asyncio.Protocol):
             finally:
                 self._drained = None
 
+    async def is_gone_within(self, seconds: float) -> bool:
+        """Wait up to `seconds` for the client to go, and say whether it went."""
+        if not self.is_gone:
+            loop = asyncio.get_running_loop()
+            self._gone = loop.create_future()
+            timer = loop.call_later(seconds, self._stop_waiting_for_end)
+            try:
+                await self._gone
+            finally:
+                timer.cancel()
+                self._gone = None
+            # Timers come before sockets: what came while we were not running counts as well.
+            for _ in range(_POLLS):
+                await asyncio.sleep(0)
+        return self.is_gone
+
+    def round_trip_seconds(self) -> float:
+        """Return the kernel's smoothed estimate for this connection (Linux: TCP_INFO)."""
+        sock = self._transport and self._transport.get_extra_info("socket")
+        if not sock:
+            return 0.0
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT_END)
+        return float(int.from_bytes(info[-4:], sys.byteorder)) / 1_000_000
+
     def close(self) -> None:
         """Close once everything is sent, without waiting for it."""
         if self._transport is not None:
@@ -141,6 +175,7 @@ class ControlConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Keep our side open: replies may still be due."""
         self.is_eof = True
+        self._stop_waiting_for_end()
         self._notify()
         return True
 
@@ -149,6 +184,7 @@ class ControlConnection(asyncio.Protocol):
         self.is_lost = True
         self._transport = None
         self.resume_writing()
+        self._stop_waiting_for_end()
         self._notify()
 
     def pause_writing(self) -> None:
@@ -160,6 +196,10 @@ class ControlConnection(asyncio.Protocol):
         self._is_write_paused = False
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
+
+    def _stop_waiting_for_end(self) -> None:
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
 
     def _notify(self) -> None:
         if self.on_event is not None:

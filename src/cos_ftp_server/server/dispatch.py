@@ -7,9 +7,11 @@ not know what any verb does.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from cos_ftp_server.logs import SessionLogger
+from cos_ftp_server.errors import StorageError
+from cos_ftp_server.logs import SessionLogger, Transfer
 from cos_ftp_server.protocol import replies
 from cos_ftp_server.protocol.commands import Command, CommandSpec
 from cos_ftp_server.protocol.replies import Reply
@@ -49,7 +51,6 @@ class Dispatcher:
     __slots__ = (
         "_bad_lines",
         "_control",
-        "_deadline_check",
         "_idle_since",
         "_is_busy",
         "_is_over",
@@ -57,6 +58,7 @@ class Dispatcher:
         "_parting",
         "_services",
         "_session",
+        "_timer",
         "_transfer",
         "_wakeup",
     )
@@ -87,12 +89,13 @@ class Dispatcher:
         self._is_busy = False
         self._is_over = False
         self._idle_since = self._loop.time()
-        self._deadline_check: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         control.on_event = self._wake
 
     async def run(self) -> None:
         """Greet, serve until the client or the server has had enough, and release everything."""
         session = self._session
+        session.log.bind()
         session.log.debug("connected")
         self._schedule_deadline_check()
         try:
@@ -108,27 +111,31 @@ class Dispatcher:
             await self._release()
             session.log.debug("disconnected")
 
-    def stop(self) -> None:
-        """End the session as soon as nothing is running, and tell the client why."""
+    @property
+    def user(self) -> str:
+        """Who is logged in, "" for nobody."""
+        return self._session.account.name if self._session.is_logged_in else ""
+
+    def stop(self, parting: Reply) -> None:
+        """End the session with `parting` as soon as nothing is running."""
         if self._parting is None:
-            self._parting = replies.SHUTTING_DOWN
+            self._parting = parting
             self._wake()
 
     async def _release(self) -> None:
         """End transfer, login and connection; return when the socket is closed."""
-        if self._deadline_check is not None:
-            self._deadline_check.cancel()
-        self._schedule_abort()
         try:
             if self._transfer is not None:
                 self._transfer.task.cancel()
                 await asyncio.wait({self._transfer.task})
                 self._log_transfer(self._transfer)
             self._control.close()
+            self._set_timer(_LINGER_SECONDS, self._control.abort)
             while not self._control.is_lost:
                 await self._wait()
         finally:
-            self._cancel_timer()
+            if self._timer is not None:
+                self._timer.cancel()
             self._control.abort()
             self._session.log_out()
 
@@ -151,10 +158,10 @@ class Dispatcher:
         """Return the next line that may be answered now.
 
         While a transfer runs, that is the first in the queue, if it may run meanwhile, or one
-        that overtakes; while a reply is held open, only the latter.
+        that overtakes; while a reply is held open or the session is ending, only the latter.
         """
         queue = self._control.queue
-        if not queue or self._parting is not None or self._control.is_lost:
+        if not queue or self._control.is_lost:
             return None
         if self._transfer is None:
             return self._control.take()
@@ -162,6 +169,7 @@ class Dispatcher:
         if (
             isinstance(first, Command)
             and first.spec.during_transfer
+            and self._parting is None
             and not self._transfer.exchange.is_continued
         ):
             return self._control.take()
@@ -230,8 +238,10 @@ class Dispatcher:
             if reply is None:
                 log.exception("%s failed unexpectedly", command.loggable)
                 return replies.LOCAL_ERROR
-            if not is_client_mistake(error):
-                log.warning("%s failed: %s", command.loggable, error)
+            if isinstance(error, StorageError):
+                exchange.failure = error
+            level = logging.DEBUG if is_client_mistake(error) else logging.WARNING
+            log.log(level, "%s failed: %s", command.loggable, error)
             return reply
 
     async def _finish(self, exchange: Exchange, reply: Reply) -> None:
@@ -281,14 +291,17 @@ class Dispatcher:
 
     def _log_transfer(self, transfer: _Transfer) -> None:
         exchange, reply = transfer.exchange, transfer.outcome
-        self._session.log.info(
-            "transfer verb=%s path=%r bytes=%d seconds=%.3f outcome=%d %s",
-            exchange.command.verb,
-            exchange.path,
-            exchange.moved,
-            exchange.seconds,
-            reply.code,
-            reply.text,
+        self._session.log.transfer(
+            Transfer(
+                verb=exchange.command.verb,
+                path=exchange.path,
+                bytes=exchange.moved,
+                seconds=exchange.seconds,
+                outcome=reply.code,
+                reply=reply.text,
+                is_binary=exchange.is_binary,
+                failure=exchange.failure,
+            )
         )
 
     def _is_reply_open(self) -> bool:
@@ -307,9 +320,14 @@ class Dispatcher:
         if self._wakeup is not None and not self._wakeup.done():
             self._wakeup.set_result(None)
 
+    def _set_timer(self, delay_seconds: float, action: Callable[[], None]) -> None:
+        """Replace the session's only timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(max(0.0, delay_seconds), action)
+
     def _schedule_deadline_check(self) -> None:
-        delay = max(0.0, self._deadline() - self._loop.time())
-        self._deadline_check = self._loop.call_later(delay, self._check_deadline)
+        self._set_timer(self._deadline() - self._loop.time(), self._check_deadline)
 
     def _deadline(self) -> float:
         """Return when the client must have sent something, a login at first."""
@@ -330,4 +348,4 @@ class Dispatcher:
         elif self._parting is None:
             self._parting = replies.TIMEOUT
             self._wake()
-            self._schedule_abort()
+            self._set_timer(_LINGER_SECONDS, self._control.abort)

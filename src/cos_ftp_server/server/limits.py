@@ -4,9 +4,18 @@ All limits that several identical processes may have to share go through `Sessio
 nothing else. It must not know sockets or replies.
 """
 
+import enum
+from collections import Counter
 from typing import Protocol
 
-__all__ = ["LocalLimits", "SessionLimits"]
+__all__ = ["Full", "LocalLimits", "SessionLimits"]
+
+
+class Full(enum.Enum):
+    """What has no place for another login."""
+
+    SERVER = "server"
+    USER = "user"
 
 
 class SessionLimits(Protocol):
@@ -20,12 +29,15 @@ class SessionLimits(Protocol):
         """Count one connection less."""
         ...
 
-    def take_login(self) -> bool:
-        """Count one more session that is logged in, unless there are too many."""
+    def take_login(self, user: str, max_sessions: int) -> Full | None:
+        """Count one more session of `user` and return None, or what is full.
+
+        `max_sessions`: those of this user at once; 0 = no limit.
+        """
         ...
 
-    def give_login(self) -> None:
-        """Count one login less."""
+    def give_login(self, user: str) -> None:
+        """Count one login of `user` less."""
         ...
 
 
@@ -36,7 +48,12 @@ class LocalLimits:
         self._max_connections = max_connections
         self._max_logins = max_logins
         self.connections = 0
-        self.logins = 0
+        self._logins: Counter[str] = Counter()
+
+    @property
+    def logins(self) -> int:
+        """Sessions logged in now."""
+        return self._logins.total()
 
     def take_connection(self) -> bool:
         """See SessionLimits."""
@@ -49,13 +66,17 @@ class LocalLimits:
         """See SessionLimits."""
         self.connections -= 1
 
-    def take_login(self) -> bool:
+    def take_login(self, user: str, max_sessions: int) -> Full | None:
         """See SessionLimits."""
         if 0 < self._max_logins <= self.logins:
-            return False
-        self.logins += 1
-        return True
+            return Full.SERVER
+        if 0 < max_sessions <= self._logins[user]:
+            return Full.USER
+        self._logins[user] += 1
+        return None
 
-    def give_login(self) -> None:
+    def give_login(self, user: str) -> None:
         """See SessionLimits."""
-        self.logins -= 1
+        self._logins[user] -= 1
+        if not self._logins[user]:
+            del self._logins[user]

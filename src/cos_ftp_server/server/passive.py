@@ -1,7 +1,6 @@
 """Data connections that the client opens: one listener for one transfer (PASV, EPSV).
 
-Owns the listening socket, the check of who connects, and the address that PASV tells. It must not
-know commands or replies.
+Owns the listening socket and the check of who connects. It must not know commands or replies.
 """
 
 import asyncio
@@ -11,7 +10,7 @@ from functools import partial
 
 from cos_ftp_server.server.data import DataConnection, NoDataConnectionError, SocketName
 
-__all__ = ["PassiveListener", "resolve_ipv4"]
+__all__ = ["PassiveListener"]
 
 _MAX_PORT_TRIES = 64
 """Ports tried per PASV. A range that is 90 % in use still fails less than once in 800 times, and
@@ -128,13 +127,3 @@ def _bind(local: SocketName, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-async def resolve_ipv4(name: str) -> str:
-    """Return the IPv4 address that `name`, an address or host name, stands for now.
-
-    Resolved off the loop by the system's resolver, whose cache is the only one. Raises OSError.
-    """
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(name, None, family=socket.AF_INET, type=socket.SOCK_STREAM)
-    return str(found[0][4][0])

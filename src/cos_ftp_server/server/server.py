@@ -6,6 +6,7 @@ It must not know commands.
 import asyncio
 import logging
 import socket
+from collections.abc import Collection
 from functools import partial
 
 from cos_ftp_server.accounts import Authenticator
@@ -15,6 +16,7 @@ from cos_ftp_server.server.config import ServerConfig
 from cos_ftp_server.server.control import ControlConnection
 from cos_ftp_server.server.dispatch import Dispatcher
 from cos_ftp_server.server.limits import LocalLimits, SessionLimits
+from cos_ftp_server.server.masquerade import PublicAddress, Resolve, resolve_ipv4
 from cos_ftp_server.server.session import Services
 
 __all__ = ["FtpServer"]
@@ -33,13 +35,19 @@ class FtpServer:
         config: ServerConfig,
         authenticator: Authenticator,
         limits: SessionLimits | None = None,
+        resolve: Resolve = resolve_ipv4,
     ) -> None:
-        """Prepare a server; `limits` are shared with other servers, or its own by default."""
+        """Prepare a server; `limits` are shared with other servers, or its own by default.
+
+        `resolve` finds the addresses of `masquerade_address`.
+        """
+        name = config.masquerade_address
         self._services = Services(
             config,
             authenticator,
             limits
             or LocalLimits(max_connections=config.max_connections, max_logins=config.max_logins),
+            PublicAddress(name, config.masquerade_ttl_seconds, resolve) if name else None,
         )
         self._listeners: list[asyncio.Server] = []
         self._sessions: dict[asyncio.Task[None], Dispatcher] = {}
@@ -84,11 +92,17 @@ class FtpServer:
         """
         self._stop_listening()
         for dispatcher in self._sessions.values():
-            dispatcher.stop()
+            dispatcher.stop(replies.SHUTTING_DOWN)
         if self._sessions:
             await asyncio.wait(
                 set(self._sessions), timeout=self._services.config.shutdown_grace_seconds
             )
+
+    def end_sessions(self, users: Collection[str]) -> None:
+        """End the sessions of `users`, each as soon as its transfer has finished."""
+        for dispatcher in self._sessions.values():
+            if dispatcher.user in users:
+                dispatcher.stop(replies.ACCOUNT_REMOVED)
 
     async def aclose(self) -> None:
         """Stop now. Returns when all transfers are aborted and all sockets closed."""

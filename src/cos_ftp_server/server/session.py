@@ -26,6 +26,7 @@ from cos_ftp_server.protocol.states import (
 from cos_ftp_server.server.config import ServerConfig
 from cos_ftp_server.server.data import DataEndpoint, SocketName
 from cos_ftp_server.server.limits import SessionLimits
+from cos_ftp_server.server.masquerade import PublicAddress
 from cos_ftp_server.vfs.base import FileSystem, Rename, VirtualPath
 from cos_ftp_server.vfs.paths import ROOT, resolve
 
@@ -42,6 +43,8 @@ class Services:
     config: ServerConfig
     authenticator: Authenticator
     limits: SessionLimits
+    public_address: PublicAddress | None = None
+    """What PASV tells, if not where the control connection is."""
 
 
 class Session:
@@ -129,9 +132,9 @@ class Session:
     def log_out(self) -> None:
         """End the login, if any, and forget everything that was agreed on."""
         if self._account is not None:
+            self.services.limits.give_login(self._account.name)
             self._account = None
             self.anonymous_since = time.monotonic()
-            self.services.limits.give_login()
         self.log.user = ""
         self.drop_endpoint()
         self._reset()

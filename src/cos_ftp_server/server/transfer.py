@@ -14,7 +14,7 @@ from cos_ftp_server.protocol.ascii import AsciiDecoder, AsciiEncoder
 from cos_ftp_server.protocol.errors import ProtocolError
 from cos_ftp_server.protocol.listing import encode_entries
 from cos_ftp_server.protocol.replies import Reply
-from cos_ftp_server.server.data import DataConnection, DataConnectionError
+from cos_ftp_server.server.data import DataConnection
 from cos_ftp_server.server.exchange import Exchange
 from cos_ftp_server.vfs.base import FileInfo, ObjectWriter, VirtualPath
 
@@ -43,12 +43,10 @@ async def upload(
             data.close()
         finally:
             data.abort()
-        if not await exchange.is_client_there():
-            raise DataConnectionError
         if announced is not None and writer.received < announced:
             raise ProtocolError(replies.SIZE_DIFFERS)
         with exchange.keep_alive(replies.STORING):
-            receipt = await writer.commit()
+            receipt = await writer.commit(exchange.confirm_client)
     return replies.transfer_complete(receipt.size, receipt.crc64, exchange.seconds, unique_name)
 
 

@@ -4,13 +4,14 @@ Everything here is asynchronous and raises `StorageError`, nothing else. It know
 """
 
 import enum
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NewType, Protocol
+from typing import Any, NewType, Protocol, TypeAlias
 
 __all__ = [
+    "Confirmation",
     "FileInfo",
     "FileKind",
     "FileSystem",
@@ -60,6 +61,10 @@ class Receipt:
     crc64: int
 
 
+Confirmation: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+"""Says whether a file is really wanted, by returning or raising."""
+
+
 class ObjectReader(Protocol):
     """A file opened for reading at some offset. Use as `async with fs.open_reader(...)`."""
 
@@ -103,11 +108,12 @@ class ObjectWriter(Protocol):
         """Copy `data` in, waiting for room as needed: for data that had to be converted first."""
         ...
 
-    async def commit(self) -> Receipt:
+    async def commit(self, confirm: Confirmation = ...) -> Receipt:
         """Make what was received the file, and return once the store has acknowledged all of it.
 
-        Size and checksum have then been compared. Raises StorageError; the path is then as
-        it was before.
+        Size and checksum have then been compared. `confirm` is called at once and has returned
+        before a file is replaced, and before `commit` returns; it raises to prevent that. Raises
+        what `confirm` raises, and StorageError; the path is then as it was before.
         """
         ...
 

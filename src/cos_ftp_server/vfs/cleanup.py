@@ -9,6 +9,11 @@ __all__ = ["Cleanups"]
 _log = logging.getLogger(__name__)
 
 
+_PATIENCE_S = 3.0
+"""Seconds. lftp, ncftp and ftplib are usually told to give up after 20; a store that works needs
+two round trips."""
+
+
 class Cleanups:
     """Runs clean-up to its end even when whoever began it is cancelled meanwhile."""
 
@@ -16,11 +21,14 @@ class Cleanups:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, work: Coroutine[None, None, None]) -> None:
-        """Wait for `work`; if the waiter is cancelled, `work` goes on and `aclose` waits for it."""
+        """Wait for `work`, but not for long: a client must hear of a failure while it listens.
+
+        If it takes longer, or the waiter is cancelled, `work` goes on and `aclose` waits for it.
+        """
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
-        await asyncio.shield(task)
+        await asyncio.wait((task,), timeout=_PATIENCE_S)
 
     async def aclose(self, timeout_s: float) -> None:
         """Wait for all that is under way, at most `timeout_s` seconds, then cancel it."""

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, overload
 
 from cos_ftp_server.errors import ErrorKind, StorageError
 
-__all__ = ["first_success", "together"]
+__all__ = ["dismiss", "first_success", "together"]
 
 _Result = TypeVar("_Result")
 _First = TypeVar("_First")
@@ -25,7 +25,7 @@ async def together(*questions: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
     try:
         return tuple(await asyncio.gather(*tasks))
     finally:
-        await _cancel(tasks)
+        await dismiss(*tasks)
 
 
 async def first_success(*attempts: Coroutine[Any, Any, _Result]) -> _Result:
@@ -43,13 +43,14 @@ async def first_success(*attempts: Coroutine[Any, Any, _Result]) -> _Result:
                 if worst is None or worst.kind is ErrorKind.NOT_FOUND:
                     worst = error
     finally:
-        await _cancel(tasks)
+        await dismiss(*tasks)
     if worst is None:
         raise ValueError("nothing to attempt")
     raise worst
 
 
-async def _cancel(tasks: list[asyncio.Task[_Result]]) -> None:
+async def dismiss(*tasks: asyncio.Task[Any]) -> None:
+    """End tasks whose results nobody wants; return when they have ended."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,7 +3,7 @@
 import asyncio
 
 from cos_ftp_server.cos.client import CosClient
-from cos_ftp_server.cos.types import CompletedPart, ObjectMeta, Stored
+from cos_ftp_server.cos.types import CompletedPart, ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.upload import discard_multipart
 
@@ -15,18 +15,31 @@ _COPY_PART = 1024**3
 _PARALLEL_PARTS = 8
 
 
-async def copy_object(client: CosClient, source: ObjectMeta, key: str) -> Stored:
-    """Copy `source` to `key`, pinned by ETag, with its storage class and metadata.
+async def copy_object(
+    client: CosClient,
+    source: ObjectMeta,
+    key: str,
+    *,
+    options: ObjectOptions | None = None,
+    may_replace: bool = True,
+) -> Stored:
+    """Copy `source` to `key`, pinned by ETag, with its own options or with others.
 
     The copy's checksum has been compared when this returns. Raises CHANGED if the source was
-    replaced meanwhile.
+    replaced meanwhile, and EXISTS unless the copy `may_replace` an object.
     """
+    options = options or source.options
     if source.size <= client.dialect.max_copy_bytes:
         stored = await client.copy_object(
-            source.key, key, if_match=source.etag, options=source.options
+            source.key,
+            key,
+            if_match=source.etag,
+            options=options,
+            replace_metadata=options != source.options,
+            forbid_overwrite=not may_replace,
         )
     else:
-        stored = await _copy_parts(client, source, key)
+        stored = await _copy_parts(client, source, key, options, may_replace)
     if None not in (stored.crc64, source.crc64) and stored.crc64 != source.crc64:
         raise StorageError(
             ErrorKind.INTEGRITY,
@@ -38,8 +51,10 @@ async def copy_object(client: CosClient, source: ObjectMeta, key: str) -> Stored
     return stored
 
 
-async def _copy_parts(client: CosClient, source: ObjectMeta, key: str) -> Stored:
-    upload_id = await client.initiate_multipart(key, options=source.options)
+async def _copy_parts(
+    client: CosClient, source: ObjectMeta, key: str, options: ObjectOptions, may_replace: bool
+) -> Stored:
+    upload_id = await client.initiate_multipart(key, options=options)
     slots = asyncio.Semaphore(_PARALLEL_PARTS)
 
     async def copy_part(number: int, first: int) -> CompletedPart:
@@ -56,7 +71,10 @@ async def _copy_parts(client: CosClient, source: ObjectMeta, key: str) -> Stored
                 group.create_task(copy_part(number, first))
                 for number, first in enumerate(range(0, source.size, _COPY_PART), 1)
             ]
-        return await client.complete_multipart(key, upload_id, [task.result() for task in tasks])
+        parts = [task.result() for task in tasks]
+        return await client.complete_multipart(
+            key, upload_id, parts, forbid_overwrite=not may_replace
+        )
     except BaseException as error:
         await asyncio.shield(discard_multipart(client, key, upload_id))
         if isinstance(error, BaseExceptionGroup):

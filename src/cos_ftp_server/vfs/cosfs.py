@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from cos_ftp_server.cos.client import CosClient
-from cos_ftp_server.cos.types import ObjectMeta, ObjectOptions
+from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import (
     FileInfo,
@@ -20,6 +20,7 @@ from cos_ftp_server.vfs.base import (
 from cos_ftp_server.vfs.cleanup import Cleanups
 from cos_ftp_server.vfs.concurrency import together
 from cos_ftp_server.vfs.copying import copy_object
+from cos_ftp_server.vfs.creation import CreationRules
 from cos_ftp_server.vfs.download import Download, ObjectRange
 from cos_ftp_server.vfs.listing import file_info, list_pages
 from cos_ftp_server.vfs.names import Names, Target
@@ -39,18 +40,30 @@ __all__ = ["CosFileSystem"]
 
 _log = logging.getLogger(__name__)
 
-_DIRECTORY_MARKER = ObjectOptions(content_type="application/x-directory")
+_ANY_FILE = CreationRules()
 
 
 class CosFileSystem:
-    """One account's tree. `prefix` is "" or ends with "/"; the account never sees above it."""
+    """One account's tree. `prefix` is "" or ends with "/"; the account never sees above it.
 
-    def __init__(self, engine: UploadEngine, cleanups: Cleanups, *, prefix: str = "") -> None:
+    `recent` is shared by all accounts of a bucket, so that each sees at once what others do.
+    """
+
+    def __init__(
+        self,
+        engine: UploadEngine,
+        cleanups: Cleanups,
+        *,
+        prefix: str = "",
+        rules: CreationRules = _ANY_FILE,
+        recent: RecentChanges | None = None,
+    ) -> None:
         self._engine = engine
         self._client: CosClient = engine.client
         self._cleanups = cleanups
         self._prefix = prefix
-        self._recent = RecentChanges()
+        self._rules = rules
+        self._recent = RecentChanges() if recent is None else recent
         self._names = Names(engine.client, self._recent, prefix)
 
     # Looking
@@ -140,13 +153,30 @@ class CosFileSystem:
         key = file_key(path, self._prefix)
         if size_hint is not None and size_hint > self._engine.ladder.max_file:
             raise StorageError(ErrorKind.TOO_LARGE, operation="upload", key=key)
+        await self._check_free(path)
         target = asyncio.create_task(self._look_at_target(path))
-        upload = Upload(self._engine, key, ObjectOptions(), target, self._recent.wrote)
+        upload = Upload(
+            self._engine,
+            key,
+            self._rules.file_options(name_of(path)),
+            target,
+            self._recent.wrote,
+            may_replace=self._rules.may_replace,
+        )
         try:
             yield upload
         finally:
             if not upload.committed:
                 await self._cleanups.run(upload.abort())
+
+    async def _check_free(self, path: VirtualPath) -> None:
+        """Refuse a file that this account must not replace, while nothing has happened yet.
+
+        That the store is told as well closes the gap until the end; alone it would not do, as
+        it ignores that in buckets that have ever had versioning (COS: PUT Object).
+        """
+        if not self._rules.may_replace and await self._names.is_file(path):
+            raise StorageError(ErrorKind.EXISTS, operation="create", key=path)
 
     async def _look_at_target(self, path: VirtualPath) -> Target:
         """Look what is at `path`. Keys that may write but not list cannot see: they may create."""
@@ -185,7 +215,8 @@ class CosFileSystem:
         return directory == ROOT or await self._names.has_entries(key, besides=besides)
 
     async def _put_marker(self, key: str) -> None:
-        stored = await self._client.put_object(key, b"", options=_DIRECTORY_MARKER)
+        options = self._rules.marker_options()
+        stored = await self._client.put_object(key, b"", options=options)
         now = datetime.now(UTC).replace(microsecond=0)
         self._recent.wrote(ObjectMeta(key=key, size=0, etag=stored.etag, modified=now))
 
@@ -245,13 +276,17 @@ class CosFileSystem:
         """Copy, and then delete the source."""
         check_name(target, self._prefix)
         if target != source:
-            await self._delete(meta.key, source, self._copy(meta, target))
+            await self._check_free(target)
+            await self._delete(meta.key, source, self._copy(source, meta, target))
 
-    async def _copy(self, meta: ObjectMeta, target: VirtualPath) -> None:
+    async def _copy(self, source: VirtualPath, meta: ObjectMeta, target: VirtualPath) -> None:
         """Copy a file while the target's name is looked at."""
         key = file_key(target, self._prefix)
+        rules = self._rules
+        options = rules.renamed_options(meta.options, name_of(source), name_of(target))
         found, stored = await together(
-            self._look_at_target(target), copy_object(self._client, meta, key)
+            self._look_at_target(target),
+            copy_object(self._client, meta, key, options=options, may_replace=rules.may_replace),
         )
         if refusal := found.refusal():
             await self._client.delete_object(key)  # it replaced nothing

@@ -6,6 +6,7 @@ from cos_ftp_server.protocol import replies
 from cos_ftp_server.protocol.replies import Reply
 from cos_ftp_server.protocol.states import LoginEvent
 from cos_ftp_server.server.exchange import Exchange
+from cos_ftp_server.server.limits import Full
 
 __all__ = ["handle_acct", "handle_pass", "handle_quit", "handle_rein", "handle_user"]
 
@@ -26,10 +27,12 @@ async def handle_pass(exchange: Exchange, argument: str) -> Reply:
     account = await services.authenticator.authenticate(session.user, argument)
     if account is None:
         return await _refuse(exchange)
-    if not services.limits.take_login():
+    full = services.limits.take_login(account.name, account.max_sessions)
+    if full is not None:
+        session.log.warning("%s full: login of %r refused", full.value, account.name)
         session.login.fire(LoginEvent.REJECTED)
         session.is_ending = True
-        return replies.TOO_MANY_USERS
+        return replies.TOO_MANY_USERS if full is Full.SERVER else replies.TOO_MANY_SESSIONS
     session.login.fire(LoginEvent.ACCEPTED)
     session.log_in(account)
     session.log.info("logged in")

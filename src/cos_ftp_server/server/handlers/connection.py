@@ -19,7 +19,7 @@ from cos_ftp_server.protocol.states import DataSetupEvent
 from cos_ftp_server.server.active import ActiveTarget
 from cos_ftp_server.server.data import NoDataConnectionError
 from cos_ftp_server.server.exchange import Exchange
-from cos_ftp_server.server.passive import PassiveListener, resolve_ipv4
+from cos_ftp_server.server.passive import PassiveListener
 
 __all__ = [
     "handle_eprt",
@@ -39,10 +39,10 @@ async def handle_pasv(exchange: Exchange, argument: str) -> Reply:
     host = session.local[0]
     if ":" in host:
         return replies.PASV_NEEDS_IPV4
-    masquerade_address = exchange.services.config.masquerade_address
+    public_address = exchange.services.public_address
     try:
-        if masquerade_address is not None:
-            host = await resolve_ipv4(masquerade_address)
+        if public_address is not None:
+            host = await public_address.get()
         listener = await _listen(exchange)
     except (OSError, NoDataConnectionError) as error:
         session.log.warning("PASV failed: %s", error)

@@ -83,9 +83,10 @@ async def handle_stat(exchange: Exchange, argument: str) -> Reply:
     lines: list[str] = []
     async with aclosing(session.file_system.list_directory(path)) as pages:
         async for page in pages:
-            lines += (format_unix(entry, now) for entry in page[: limit - len(lines)])
-            if len(lines) == limit:
-                break
+            room = limit - len(lines)
+            lines += (format_unix(entry, now) for entry in page[:room])
+            if len(page) > room:
+                return replies.path_status(lines, is_directory=True, cut_at=limit)
     return replies.path_status(lines, is_directory=True)
 
 
