@@ -12,7 +12,7 @@ WORKERS ?= $(shell cores=$$(nproc); [ $$cores -gt 2 ] && echo $$cores || echo 2)
 CLIENTS := lftp tnftp ncftp curl
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format install clients clean
+.PHONY: help demo test lint format docs install clients clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ lint: .venv/.server .venv/.test .venv/.lint ## style, types and layers
 format: .venv/.lint ## let ruff mend what it can
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
+
+docs: .venv/.server ## make docs/settings.md from the declarations of the settings
+	@$(BIN)/python -m cos_ftp_server.settings.reference > docs/settings.md
 
 install: .venv/.server ## only make .venv with the server in it
 

@@ -37,6 +37,8 @@ class Account:
     name: str
     file_system: FileSystem = field(repr=False)
     permissions: Permission
+    max_sessions: int = 0
+    """Of this user at any one time; 0 = no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Authenticator(Protocol):
 
 
 class Accounts:
-    """The authenticator for a fixed set of accounts. `close` it when no login can come any more.
+    """The authenticator for accounts that are given. `close` it when no login can come any more.
 
     Every attempt does the same work, whether the user exists or not: one comparison in constant
     time, and one hash if any account has a hashed password. Hashes that were made with other
@@ -69,10 +71,14 @@ class Accounts:
     """
 
     def __init__(self, logins: Iterable[Login]) -> None:
+        self.replace(logins)
+        self._threads = ThreadPoolExecutor(_HASH_THREADS, thread_name_prefix="password")
+
+    def replace(self, logins: Iterable[Login]) -> None:
+        """Know these accounts from now on; an attempt that began with another one fails."""
         self._logins = {login.account.name: login for login in logins}
         hashes = [login.password for login in self._logins.values() if login.is_hashed]
         self._decoy_hash = hashes[0] if hashes else None
-        self._threads = ThreadPoolExecutor(_HASH_THREADS, thread_name_prefix="password")
 
     async def authenticate(self, user: str, password: str) -> Account | None:
         """See Authenticator."""
@@ -89,7 +95,8 @@ class Accounts:
             matches = await loop.run_in_executor(self._threads, _verify, target, given)
             if is_hashed:
                 accepted = matches
-        return login.account if login and accepted else None
+        is_current = self._logins.get(user) is login
+        return login.account if login and accepted and is_current else None
 
     def close(self) -> None:
         """Stop the threads; an attempt that waits for one is cancelled."""

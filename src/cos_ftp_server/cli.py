@@ -4,13 +4,15 @@ Owns the commands, their words and the exit codes: 0 good, 1 cannot start (one l
 stderr), 2 bad arguments (one line). It must not know how anything is served.
 """
 
+import asyncio
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from cos_ftp_server.errors import GatewayError
+from cos_ftp_server.errors import ConfigError, GatewayError
 from cos_ftp_server.lifecycle import run, run_service
 from cos_ftp_server.logs import LogFiles, logging_to
 from cos_ftp_server.settings import Settings, load_settings
@@ -18,6 +20,8 @@ from cos_ftp_server.settings import Settings, load_settings
 # What a command runs is imported by it: `check` and `--help` answer without loading servers.
 
 __all__ = ["main"]
+
+_log = logging.getLogger(__name__)
 
 PROGRAM = "cos-ftp-server"
 
@@ -66,7 +70,7 @@ def commands() -> None:
 @commands.command()
 @_CONFIG_OPTION
 def serve(config: Path) -> None:
-    """Run the FTP server until SIGINT or SIGTERM."""
+    """Run the FTP server until SIGINT or SIGTERM; SIGHUP reads the configuration file again."""
     settings = _load(config)
 
     from cos_ftp_server.app import Gateway
@@ -76,17 +80,33 @@ def serve(config: Path) -> None:
         directory=optional.log_dir,
         when=optional.log_rotate_when if optional.log_rotate_enabled else "",
         backups=optional.log_backup_count,
+        is_json=optional.log_format == "json",
+        has_xferlog=optional.xferlog_enable,
     )
-    with logging_to(optional.log_level, files):
+    with logging_to(optional.log_level, files) as logs:
         gateway = Gateway(settings)
-        run(run_service(gateway, _announce, gateway.drain))
+
+        async def reload() -> None:
+            fresh = await asyncio.to_thread(_reload, config)
+            if fresh is not None:
+                logs.set_level(fresh.optional.log_level)
+                gateway.reload(fresh)
+
+        run(run_service(gateway, _announce, gateway.drain, reload))
 
 
 @commands.command()
 @_CONFIG_OPTION
-def check(config: Path) -> None:
-    """Say whether `serve` would accept the configuration file."""
+@click.option("--online", is_flag=True, help="Also try each account against its bucket.")
+def check(config: Path, online: bool) -> None:
+    """Say whether `serve` would accept the configuration file.
+
+    With --online, send signed requests to each account's bucket; for one that may write, an object
+    is written, read back and deleted.
+    """
     settings = _load(config)
+    if online:
+        _check_online(settings)
     click.echo(f"{config}: good, {len(settings.accounts)} account(s)")
 
 
@@ -174,6 +194,37 @@ def _load(path: Path) -> Settings:
     for warning in warnings:
         click.echo(f"{PROGRAM}: warning: {warning.located(str(path))}", err=True)
     return settings
+
+
+def _reload(path: Path) -> Settings | None:
+    """Return the settings that the file has now, None if they cannot be used. Logs all problems."""
+    try:
+        # What memory there is matters at the start alone, where it is taken.
+        settings, warnings = load_settings(path, check_memory=False)
+    except ConfigError as error:
+        for problem in error.problems:
+            _log.error("%s", problem.located(str(path)))
+        _log.error("%s was not loaded, everything stays as it was", path)
+        return None
+    for warning in warnings:
+        _log.warning("%s", warning.located(str(path)))
+    return settings
+
+
+def _check_online(settings: Settings) -> None:
+    from cos_ftp_server.diagnosis import Finding, examine_accounts
+
+    troubled = set()
+
+    def report(finding: Finding) -> None:
+        click.echo(str(finding))
+        if finding.problem:
+            troubled.add(finding.account.section)
+
+    run(examine_accounts(settings.accounts, report))
+    if troubled:
+        count = len(settings.accounts)
+        raise click.ClickException(f"{len(troubled)} of {count} account(s) will not work")
 
 
 def _announce(url: str) -> None:

@@ -1,22 +1,27 @@
 """From "start" to "stopped": one service in one process, steered by signals.
 
-Owns signals and the order of the phases. It must not know what the service does.
+Owns signals, the order of the phases, and what the service manager is told of them. It must not
+know what the service does.
 """
 
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Protocol, cast
+from typing import Any, Protocol
 
 import uvloop
+
+from cos_ftp_server.sd_notify import ServiceManager
 
 __all__ = ["Service", "run", "run_service"]
 
 _log = logging.getLogger(__name__)
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+Phase = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Service(Protocol):
@@ -45,56 +50,91 @@ def run(main: Coroutine[None, None, None]) -> None:
 async def run_service(
     service: Service,
     announce: Callable[[str], None],
-    drain: Callable[[], Awaitable[None]] | None = None,
+    drain: Phase | None = None,
+    reload: Phase | None = None,
 ) -> None:
     """Start `service`, `announce` its URL, and return when SIGINT or SIGTERM has stopped it.
 
     The first signal lets `drain` finish what is under way; a second one, or one that comes
-    before the service has started, stops at once. Raises what `start` raises.
+    before the service has started, stops at once. SIGHUP calls `reload`, once more if it comes
+    again meanwhile; without a `reload`, or where SIGHUP is ignored (nohup), it is left alone.
+    Raises what `start` raises.
     """
-    request = _StopRequest(cast("asyncio.Task[None]", asyncio.current_task()))
-    with request.on_signals():
+    manager = ServiceManager.from_environment()
+    signals = _Signals()
+    with signals.received(with_hangup=reload is not None):
         try:
-            await service.start()
-            request.is_serving = True
-            announce(service.url)
-            await request.graceful.wait()
-            _log.info("stopping; a second signal stops at once")
-            if drain is not None:
-                await drain()
-        except asyncio.CancelledError:
-            if not request.is_forced:
-                raise
-            request.task.uncancel()
-            _log.warning("stopping at once")
+            if await _until(signals.stop, service.start()):
+                announce(service.url)
+                _log.info("ready at %s", service.url)
+                manager.ready()
+                await _serve(signals, manager, reload)
+                manager.stopping()
+                _log.info("stopping; a second signal stops at once")
+                if drain is not None and not await _until(signals.stop_now, drain()):
+                    _log.warning("stopping at once")
         finally:
             await service.aclose()
+            _log.info("stopped")
 
 
-class _StopRequest:
+async def _serve(signals: "_Signals", manager: ServiceManager, reload: Phase | None) -> None:
+    """Return when the service shall stop; a reload that is under way is given up then."""
+    while await _until(signals.stop, signals.hangup.wait()):
+        signals.hangup.clear()
+        if reload is None:
+            continue
+        manager.reloading()
+        try:
+            await _until(signals.stop, reload())
+        except Exception:
+            _log.exception("reload failed")
+        manager.ready()
+
+
+async def _until(event: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
+    """Return True when `work` has ended, or False when `event` was first and has cancelled it.
+
+    Raises what `work` raises.
+    """
+    task = asyncio.ensure_future(work)
+    watch = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        is_over = task.done()
+        task.cancel()
+        watch.cancel()
+        await asyncio.wait({task, watch})
+    if task.cancelled():
+        return False
+    task.result()
+    return is_over
+
+
+class _Signals:
     """What signals have asked for."""
 
-    def __init__(self, task: asyncio.Task[None]) -> None:
-        self.graceful = asyncio.Event()
-        self.is_forced = False
-        self.is_serving = False
-        self.task = task
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.stop_now = asyncio.Event()
+        self.hangup = asyncio.Event()
 
     @contextmanager
-    def on_signals(self) -> Iterator[None]:
+    def received(self, *, with_hangup: bool) -> Iterator[None]:
         """Listen to signals within this context."""
+        actions = dict.fromkeys(_STOP_SIGNALS, self._stop)
+        # nohup has SIGHUP ignored, and whoever uses it means that.
+        if with_hangup and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            actions[signal.SIGHUP] = self.hangup.set
         loop = asyncio.get_running_loop()
-        for number in _STOP_SIGNALS:
-            loop.add_signal_handler(number, self._receive)
+        for number, action in actions.items():
+            loop.add_signal_handler(number, action)
         try:
             yield
         finally:
-            for number in _STOP_SIGNALS:
+            for number in actions:
                 loop.remove_signal_handler(number)
 
-    def _receive(self) -> None:
-        if self.is_serving and not self.graceful.is_set():
-            self.graceful.set()
-        elif not self.is_forced:
-            self.is_forced = True
-            self.task.cancel()
+    def _stop(self) -> None:
+        (self.stop_now if self.stop.is_set() else self.stop).set()

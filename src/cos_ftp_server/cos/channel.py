@@ -62,6 +62,11 @@ class Channel:
         self._signer = dialect.new_signer()
         self._clock = StoreClock()
 
+    @property
+    def clock_offset_s(self) -> float:
+        """Seconds that the store is ahead of this machine, as far as refusals have told."""
+        return self._clock.offset_s
+
     async def call(
         self,
         request: Request,

@@ -64,6 +64,11 @@ class CosClient(MultipartClient):
         channel = Channel(transport, address, credentials, dialect, retry or RetryPolicy())
         super().__init__(channel, transport.limits, address, dialect)
 
+    @property
+    def clock_offset_s(self) -> float:
+        """Seconds that the store is ahead of this machine; 0 unless it was off by too much."""
+        return self._channel.clock_offset_s
+
     async def head_bucket(self) -> None:
         """Check that the bucket is there and may be used (COS: HEAD Bucket). Raises NO_BUCKET."""
         request = Request(operation="head bucket", method="HEAD", limits=self._limits.quick)
@@ -162,12 +167,13 @@ class CosClient(MultipartClient):
         if_match: str = "",
         options: ObjectOptions = NO_OPTIONS,
         replace_metadata: bool = False,
+        forbid_overwrite: bool = False,
     ) -> Stored:
         """Copy an object of at most `dialect.max_copy_bytes` within the bucket (COS: Copy).
 
         Storage class and encryption are never inherited, and taken from `options`; its content
         type and metadata count with `replace_metadata` only. `if_match` is the source's ETag.
-        Raises NOT_FOUND, CHANGED.
+        Raises NOT_FOUND, CHANGED, and EXISTS with `forbid_overwrite` (as `put_object` does).
         """
         headers = self._copy_headers(source_key, if_match, "copy object")
         prefix, dialect = self.dialect.header_prefix, self.dialect
@@ -177,6 +183,9 @@ class CosClient(MultipartClient):
         else:
             headers[f"{prefix}metadata-directive"] = dialect.directive_copy
             headers.update(format_placement(options, dialect))
+        if forbid_overwrite:
+            name, value = dialect.forbid_overwrite
+            headers[name] = value
         request = self._request(
             "copy object", "PUT", key, headers=headers, limits=self._limits.slow
         )

@@ -35,7 +35,7 @@ class CredentialProvider(Protocol):
     """Where keys come from. `current` must not block: whoever renews keys does so ahead of time."""
 
     def current(self) -> Credentials:
-        """Return the keys to sign the next request with."""
+        """Return the keys to sign the next request with. Raises StorageError if there are none."""
         ...
 
 

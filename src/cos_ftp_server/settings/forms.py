@@ -1,10 +1,11 @@
 """How single values are written in the configuration file: text → value, or words on what is wrong.
 
-Owns the notation of values. It must not know which key a value belongs to.
+Owns the notation of values, and where a value may be kept instead (`env:`, `file:`). It must not
+know which key a value belongs to.
 """
 
 import ipaddress
-import os.path
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +26,9 @@ __all__ = [
     "PASSWORD",
     "PATH",
     "PORT_RANGE",
+    "PREFIX",
     "REGION",
+    "TOKEN",
     "USER_NAME",
     "Form",
     "choice",
@@ -52,6 +55,45 @@ class Form:
 
     def _read(self, value: object) -> object:
         return self.parse(value) if isinstance(value, str) else value
+
+
+_LARGEST_SECRET = 64 * 1024
+"""Bytes read of a file that holds one value: far more than any key, token or password has."""
+
+
+def kept_elsewhere(form: Form) -> Form:
+    """Return the form of a secret that may also be named by `env:NAME` or `file:PATH`."""
+
+    def parse(text: str) -> object:
+        return form.parse(_fetch(text))
+
+    return Form(f"{form.expected}, or env:NAME, or file:PATH", parse, secret=True)
+
+
+def _fetch(text: str) -> str:
+    """Return what `text` names, or `text` itself."""
+    kind, colon, place = text.partition(":")
+    if colon and kind == "env":
+        if place not in os.environ:
+            raise ValueError(f"names the environment variable {place!r}, which is not set")
+        return os.environ[place]
+    if colon and kind == "file":
+        return _read_secret(place)
+    return text
+
+
+def _read_secret(path: str) -> str:
+    """Return a file's content without the one line end that editors put there."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_LARGEST_SECRET).decode()
+    except OSError as error:
+        raise ValueError(f"names the file {path!r}, which cannot be read: {error.strerror}") from (
+            error
+        )
+    except ValueError:  # not UTF-8, or a NUL in the path; the cause would show the content
+        raise ValueError(f"names the file {path!r}, which is not a text file in UTF-8") from None
+    return content.removesuffix("\n").removesuffix("\r")
 
 
 def whole(low: int, high: int | None = None, *, unit: str = "") -> Form:
@@ -99,7 +141,7 @@ _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST_NAME = rf"{_LABEL}(\.{_LABEL})*"  # labels of 1 to 63 characters: RFC 1035, 2.3.4
 
 # What the example file shows where an operator's own value belongs.
-_PLACEHOLDER = re.compile(r"[xX]{3,}|.*\{.*|[a-z]+-[xX]{3,}(\..*)?")
+_PLACEHOLDER = re.compile(r"(AKID)?[xX]{3,}|.*\{.*|[a-z]+-[xX]{3,}(\..*)?")
 
 
 def _matching(pattern: str, reason: str) -> Callable[[str], str]:
@@ -158,6 +200,26 @@ def _parse_directory(text: str) -> str:
     return "/" + os.path.normpath(text).lstrip("/")
 
 
+def _parse_prefix(text: str) -> str:
+    """Return "" or a key prefix that ends with "/" and begins with none."""
+    inner = text.strip("/")
+    if not inner:
+        return ""
+    parts = inner.split("/")
+    if ".." in parts or "." in parts:
+        raise ValueError("has '.' or '..' in it")
+    if "" in parts:
+        raise ValueError("has an empty name in it")
+    if inner.startswith("\\") or any(c < " " or c == "\x7f" for c in inner):
+        raise ValueError("has characters that object keys must not have")
+    if len(inner.encode()) >= _LONGEST_PREFIX:
+        raise ValueError(f"is longer than {_LONGEST_PREFIX} bytes")
+    return f"{inner}/"
+
+
+_LONGEST_PREFIX = 600
+"""Bytes. COS: an object key has at most 850; the rest is for what users store."""
+
 _IPV4_LOOKALIKE = re.compile(r"(.*\.)?[0-9]+")
 
 
@@ -206,10 +268,11 @@ BUCKET = Form(
         "is not lower-case letters, digits and hyphens with the APPID after the last hyphen",
     ),
 )
-CREDENTIAL = Form(
-    "an API key as the COS console shows it",
-    _matching("[!-~]+", "has characters that no API key has"),
-    secret=True,
+CREDENTIAL = kept_elsewhere(
+    Form(
+        "an API key as the COS console shows it",
+        _matching("[!-~]+", "has characters that no API key has"),
+    )
 )
 DIRECTORY = Form(
     "the absolute path of a directory that exists, such as /home/user0", _parse_directory
@@ -223,12 +286,17 @@ LISTEN_ADDRESSES = Form(
     _parse_listen_addresses,
 )
 MASQUERADE = Form("the IPv4 address or the host name that clients reach", _parse_masquerade)
-PASSWORD = Form(
-    "the password itself, or what 'cos-ftp-server hash-password' prints",
-    _parse_password,
-    secret=True,
+PASSWORD = kept_elsewhere(
+    Form("the password itself, or what 'cos-ftp-server hash-password' prints", _parse_password)
 )
 PATH = Form("the path of a directory", _parse_text)
 PORT_RANGE = Form("FIRST,LAST such as 60000,65535", _parse_port_range)
+PREFIX = Form("a directory of the bucket, such as cameras/yard", _parse_prefix)
 REGION = Form("the name of a COS region, such as ap-guangzhou", _parse_region)
+TOKEN = kept_elsewhere(
+    Form(
+        "the token that belongs to temporary keys",
+        _matching("[!-~]+", "has characters that no token has"),
+    )
+)
 USER_NAME = Form("a name that is not empty", _parse_text)

@@ -94,6 +94,8 @@ class _Reader:
             return
         key = line[: delimiter.start()].strip().lower()
         value = _COMMENT.sub("", line[delimiter.end() :], count=1).strip()
+        if value == '""':  # how older files write an empty value, as Python 2's reader had it
+            value = ""
         if not key:
             self._report(number, "", "has no key before the '='; right would be: key = value")
         elif not _is_utf8(key + value):

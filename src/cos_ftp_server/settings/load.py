@@ -11,25 +11,24 @@ import stat
 import sys
 from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
 from cos_ftp_server.errors import ConfigError, ConfigProblem
 from cos_ftp_server.settings.ini import IniDocument, IniSection, parse_ini
-from cos_ftp_server.settings.model import AccountSettings, Section, Settings
+from cos_ftp_server.settings.memory import MEMORY_SHARE, Need, available_memory
+from cos_ftp_server.settings.model import (
+    LEAST_BUFFER_MEMORY,
+    AccountSettings,
+    OptionalSettings,
+    Section,
+    Settings,
+)
 
-__all__ = ["LoadedSettings", "available_memory", "load_settings"]
+__all__ = ["LoadedSettings", "load_settings"]
 
 ACCOUNT_PREFIX = "COS_ACCOUNT"
-
-SESSION_MEMORY = 64 * 1024
-"""Bytes to allow for a session: asyncio lets a transport buffer this much before it pauses."""
-
-MEMORY_SHARE = 0.6
-"""Share of the available memory that settings may ask for (`config_check_enable`)."""
-
 
 _S = TypeVar("_S", bound=Section)
 
@@ -41,13 +40,14 @@ class LoadedSettings(NamedTuple):
     warnings: tuple[ConfigProblem, ...]
 
 
-def load_settings(path: str | os.PathLike[str]) -> LoadedSettings:
+def load_settings(path: str | os.PathLike[str], *, check_memory: bool = True) -> LoadedSettings:
     """Read and check the file at `path`. Blocks: for start-up, or a thread.
 
-    Raises ConfigError with all problems, in the order of the file.
+    `check_memory`: whether the settings must fit into the memory that is free now. Raises
+    ConfigError with all problems, in the order of the file.
     """
     source = os.fspath(path)
-    loader = _Loader()
+    loader = _Loader(check_memory)
     try:
         with open(path, "rb") as file:
             content = file.read()
@@ -57,8 +57,11 @@ def load_settings(path: str | os.PathLike[str]) -> LoadedSettings:
         if isinstance(error, FileNotFoundError):
             words += "; copy conf/vsftpd.conf.example to it and fill it in"
         raise ConfigError(source, (ConfigProblem("", "", words),)) from error
-    if mode & stat.S_IROTH:
-        loader.warn("", "", "every user of this machine can read the secrets in it; chmod 600 it")
+    if mode & (stat.S_IRGRP | stat.S_IROTH):
+        who = "every user of this machine" if mode & stat.S_IROTH else "its group"
+        loader.warn(
+            "", "", f"{who} can read the secrets in it; mend with: chmod 600 {shlex.quote(source)}"
+        )
     settings = loader.load(parse_ini(content))
     if settings is None:
         # A mistyped key often explains why another one is missing: warnings belong in the list.
@@ -66,19 +69,6 @@ def load_settings(path: str | os.PathLike[str]) -> LoadedSettings:
         found = sorted(loader.problems + warnings, key=lambda item: item.line or sys.maxsize)
         raise ConfigError(source, tuple(found))
     return LoadedSettings(settings, tuple(loader.warnings))
-
-
-def available_memory() -> int | None:
-    """Return the bytes that can be had without swapping, None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        name, _, amount = line.partition(":")
-        if name == "MemAvailable":
-            return int(amount.split()[0]) * 1024
-    return None
 
 
 # Section name in the file → field of Settings and its model.
@@ -92,9 +82,11 @@ _SECTIONS: dict[str, tuple[str, type[Section]]] = {
 class _Loader:
     """Gathers settings, problems and warnings on the way through one file."""
 
-    def __init__(self) -> None:
+    def __init__(self, check_memory: bool) -> None:
+        self._checks_memory = check_memory
         self.problems: list[ConfigProblem] = []
         self.warnings: list[ConfigProblem] = []
+        self._sections: dict[str, IniSection] = {}
 
     def load(self, document: IniDocument) -> Settings | None:
         """Return the settings; None if there are `problems`."""
@@ -104,6 +96,7 @@ class _Loader:
         declared: list[IniSection] = []
         for section in document.sections:
             name = section.name.upper()
+            self._sections[name] = section
             if name.startswith(ACCOUNT_PREFIX):
                 declared.append(section)
                 account = self._build(AccountSettings, section, section=section.name)
@@ -116,11 +109,10 @@ class _Loader:
                 known = (*_SECTIONS, f"{ACCOUNT_PREFIX}_0")
                 self.warn(section.name, "", _unknown("section", name, known), section.line)
         self._check_accounts(declared)
+        self._check_memory(sections)
         if self.problems:
             return None
-        settings = Settings.model_validate({"accounts": tuple(accounts), **sections})
-        self._check_memory(settings)
-        return settings if not self.problems else None
+        return Settings.model_validate({"accounts": tuple(accounts), **sections})
 
     def warn(self, section: str, key: str, message: str, line: int = 0) -> None:
         """Note something that does not keep the settings from being used."""
@@ -136,7 +128,8 @@ class _Loader:
         forms = model.keys()
         values = {key: entry.value for key, entry in section.entries.items() if key in forms}
         for key in section.entries.keys() - values.keys():
-            self.warn(section.name, key, _unknown("key", key, forms), section.entries[key].line)
+            words = _unknown_key(key, model, forms)
+            self.warn(section.name, key, words, section.entries[key].line)
         try:
             return model.model_validate(values | extra)
         except ValidationError as error:
@@ -182,26 +175,63 @@ class _Loader:
                     )
                     self._report(section, key, message)
 
-    def _check_memory(self, settings: Settings) -> None:
-        optional = settings.optional
-        if optional.min_part_size > optional.buffer_memory:
-            message = (
-                f"{optional.min_part_size} is more than buffer_memory ({optional.buffer_memory}); "
-                "right would be less, or a larger buffer_memory"
-            )
-            self.problems.append(ConfigProblem("OPTIONAL", "min_part_size", message))
-        available = available_memory()
+    def _check_memory(self, sections: dict[str, Section]) -> None:
+        """Check the sizes in `[OPTIONAL]`, and lower what must fit; not one that has problems."""
+        declared = self._sections.get("OPTIONAL", IniSection("OPTIONAL", 0))
+        optional = sections.get("optional", None if declared.line else OptionalSettings())
+        if isinstance(optional, OptionalSettings):
+            optional = self._fit_memory(declared, optional)
+            self._compare_sizes(declared, optional)
+            sections["optional"] = optional
+
+    def _fit_memory(self, declared: IniSection, optional: OptionalSettings) -> OptionalSettings:
+        """Return the settings with as much buffer memory as this machine allows.
+
+        What the file demands is taken or refused; only the default is made to fit, so that a
+        file that does not know the key works on a small machine.
+        """
+        available = available_memory() if self._checks_memory else None
         if not optional.config_check_enable or available is None:
-            return
-        needed = optional.buffer_memory + optional.max_connection_num * SESSION_MEMORY
-        if needed > available * MEMORY_SHARE:
-            message = (
-                f"{optional.buffer_memory} bytes with {optional.max_connection_num} connections "
-                f"could take {needed} bytes in all, more than {MEMORY_SHARE:.0%} of the "
-                f"{available} that are available; right would be less, or "
-                "config_check_enable = false"
+            return optional
+        need = Need(
+            buffer_memory=optional.buffer_memory,
+            connections=optional.max_connection_num,
+            logins=optional.max_login_users,
+        )
+        limit = int(available * MEMORY_SHARE)
+        if need.bytes <= limit:
+            return optional
+        fitting = need.largest_buffer(limit)
+        if "buffer_memory" not in optional.model_fields_set and fitting >= LEAST_BUFFER_MEMORY:
+            words = f"set to {fitting} bytes instead of {optional.buffer_memory}: memory is short"
+            self.warn("OPTIONAL", "buffer_memory", words)
+            return optional.model_copy(update={"buffer_memory": fitting})
+        message = (
+            f"{optional.buffer_memory} bytes, with max_connection_num = {need.connections} and "
+            f"max_login_users = {need.logins}, could take {need.bytes} bytes in all, more than "
+            f"{MEMORY_SHARE:.0%} of the {available} that are free; right would be a lower "
+            "buffer_memory, max_login_users or max_connection_num, or config_check_enable = false"
+        )
+        self._report(declared, "buffer_memory", message)
+        return optional
+
+    def _compare_sizes(self, declared: IniSection, optional: OptionalSettings) -> None:
+        if optional.min_part_size > optional.buffer_memory:
+            words = (
+                f"{optional.min_part_size} is more than buffer_memory "
+                f"({optional.buffer_memory}): parts will be sent before they have that size"
             )
-            self.problems.append(ConfigProblem("OPTIONAL", "buffer_memory", message))
+            entry = declared.entries.get("min_part_size")
+            self.warn("OPTIONAL", "min_part_size", words, entry.line if entry else 0)
+
+
+def _unknown_key(key: str, model: type[Section], known: Collection[str]) -> str:
+    homes = {name: declared for name, (_, declared) in _SECTIONS.items()}
+    homes[f"{ACCOUNT_PREFIX}_…"] = AccountSettings
+    for name, declared in homes.items():
+        if declared is not model and key in declared.keys():  # noqa: SIM118 -- no dict
+            return f"unknown key here, ignored; it belongs into [{name}]"
+    return _unknown("key", key, known)
 
 
 def _unknown(what: str, name: str, known: Collection[str]) -> str:

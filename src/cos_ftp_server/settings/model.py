@@ -6,7 +6,7 @@ of the configuration file; the section is the name of the field in `Settings`, i
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -34,10 +34,26 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
+LEAST_BUFFER_MEMORY = 16 * MIB
+"""Bytes of `buffer_memory` that transfers need to get on."""
+
 COS_MIN_PART = MIB
 COS_MAX_PART = 5 * GIB
 COS_MAX_PARTS = 10_000
 """COS: multipart upload, a part has 1 MB to 5 GB and an upload at most 10,000 of them."""
+
+
+# COS: Storage Class Overview.
+_StorageClass = Literal[
+    "STANDARD",
+    "STANDARD_IA",
+    "INTELLIGENT_TIERING",
+    "ARCHIVE",
+    "DEEP_ARCHIVE",
+    "MAZ_STANDARD",
+    "MAZ_STANDARD_IA",
+    "MAZ_INTELLIGENT_TIERING",
+]
 
 
 class Section(BaseModel):
@@ -60,11 +76,24 @@ class AccountSettings(Section):
     """`[COS_ACCOUNT_…]`: one FTP user and the bucket that is this user's root directory."""
 
     section: str = Field(description="Name of the section that declares this account")
-    cos_secretid: Annotated[str, forms.CREDENTIAL] = Field(
-        repr=False, description="SecretId of the API key"
+    cos_credential: Annotated[Literal["key", "cvm_role"], choice("key", "cvm_role")] = Field(
+        default="key",
+        description="`key`: cos_secretid and cos_secretkey. `cvm_role`: temporary keys of the role "
+        "that is bound to this CVM, renewed by themselves",
     )
-    cos_secretkey: Annotated[SecretStr, forms.CREDENTIAL] = Field(
-        description="SecretKey of the API key"
+    cos_secretid: Annotated[str | None, forms.CREDENTIAL] = Field(
+        default=None,
+        validate_default=True,
+        repr=False,
+        description="SecretId of the API key; required unless cos_credential = cvm_role",
+    )
+    cos_secretkey: Annotated[SecretStr | None, forms.CREDENTIAL] = Field(
+        default=None,
+        validate_default=True,
+        description="SecretKey of the API key; required unless cos_credential = cvm_role",
+    )
+    cos_token: Annotated[SecretStr | None, forms.TOKEN] = Field(
+        default=None, description="Token of the API key, if that is a temporary one"
     )
     cos_bucket: Annotated[str, forms.BUCKET] = Field(description="Bucket, as NAME-APPID")
     cos_endpoint: Annotated[str | None, forms.ENDPOINT] = Field(
@@ -79,6 +108,11 @@ class AccountSettings(Section):
     cos_protocol: Annotated[Literal["https", "http"], choice("https", "http")] = Field(
         default="https", description="How COS is spoken to, also at a cos_endpoint"
     )
+    cos_prefix: Annotated[str, forms.PREFIX] = Field(
+        default="",
+        description="Directory of the bucket that this user sees as `/` and cannot leave; accounts "
+        "may share a bucket",
+    )
     home_dir: Annotated[Path, forms.DIRECTORY] = Field(
         description="Local directory that stands for this account; it must exist, belong to no "
         "other account, and nothing is stored in it"
@@ -89,12 +123,45 @@ class AccountSettings(Section):
     ftp_login_user_password: Annotated[SecretStr, forms.PASSWORD] = Field(
         description="FTP password, or its argon2id hash as `hash-password` prints it"
     )
-    authority: Annotated[Literal["R", "W", "RW"], choice("R", "W", "RW", wr="RW")] = Field(
-        description="What this user may do: R read, W write, RW both"
-    )
+    authority: Annotated[
+        Literal["R", "W", "RW"],
+        choice("R", "W", "RW", **dict.fromkeys(("wr", "r/w", "r,w"), "RW")),
+    ] = Field(description="What this user may do: R read, W write, RW both")
     delete_enable: Annotated[bool, forms.BOOLEAN] = Field(
         default=True, description="Whether this user may delete files and directories"
     )
+    overwrite_enable: Annotated[bool, forms.BOOLEAN] = Field(
+        default=True,
+        description="Whether this user may replace a file that exists, by uploading or by renaming",
+    )
+    max_sessions: Annotated[int, whole(0)] = Field(
+        default=0, description="Sessions of this user at any one time; 0 means no limit"
+    )
+    storage_class: Annotated[_StorageClass | None, choice(*get_args(_StorageClass))] = Field(
+        default=None,
+        description="Storage class of uploaded files; when not given, the bucket's own",
+    )
+    server_side_encryption: Annotated[
+        Literal["AES256", "cos/kms"] | None, choice("AES256", "cos/kms")
+    ] = Field(
+        default=None,
+        description="How COS encrypts uploaded files; when not given, as the bucket says",
+    )
+    content_type_enable: Annotated[bool, forms.BOOLEAN] = Field(
+        default=True,
+        description="Whether uploaded files get a Content-Type by the ending of their name",
+    )
+
+    @field_validator("cos_secretid", "cos_secretkey", "cos_token")
+    @classmethod
+    def _check_credential(cls, value: object, info: ValidationInfo) -> object:
+        # A cos_credential that was refused is missing from `data`, and reported already.
+        source = info.data.get("cos_credential")
+        if value is None and source == "key" and info.field_name != "cos_token":
+            raise ValueError("is required, unless cos_credential = cvm_role")
+        if value is not None and source == "cvm_role":
+            raise ValueError("must not be given with cos_credential = cvm_role")
+        return value
 
     @field_validator("cos_region")
     @classmethod
@@ -144,10 +211,10 @@ class OptionalSettings(Section):
     upload_thread_num: Annotated[int, whole(1, 1000)] = Field(
         default=16, description="Parts on their way to COS at any one time, of all uploads together"
     )
-    buffer_memory: Annotated[int, whole(16 * MIB, unit="bytes")] = Field(
+    buffer_memory: Annotated[int, whole(LEAST_BUFFER_MEMORY, unit="bytes")] = Field(
         default=256 * MIB,
         description="Memory in bytes for the data of all transfers together; at its end "
-        "clients are held back",
+        "clients are held back. When not given, it is less on a machine with little memory",
     )
     max_connection_num: Annotated[int, whole(0)] = Field(
         default=512, description="Control connections at any one time; 0 means no limit"
@@ -172,10 +239,17 @@ class OptionalSettings(Section):
     )
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"],
-        choice("DEBUG", "INFO", "WARNING", "ERROR", warn="WARNING"),
+        choice("DEBUG", "INFO", "WARNING", "ERROR", warn="WARNING", critical="ERROR"),
     ] = Field(default="INFO", description="Least important kind of message that is logged")
     log_dir: Annotated[Path, forms.PATH] = Field(
         default=Path("log"), description="Directory of the log files, made when missing"
+    )
+    log_format: Annotated[Literal["text", "json"], choice("text", "json")] = Field(
+        default="text", description="How the lines of the log file are written"
+    )
+    xferlog_enable: Annotated[bool, forms.BOOLEAN] = Field(
+        default=False,
+        description="Whether to keep log_dir/xferlog, a line per file in the format of wu-ftpd",
     )
     log_rotate_enabled: Annotated[bool, forms.BOOLEAN] = Field(
         default=True, description="Whether to begin a new log file from time to time"

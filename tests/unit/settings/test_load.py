@@ -3,14 +3,17 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from cos_ftp_server.accounts import hash_password
 from cos_ftp_server.errors import ConfigError
-from cos_ftp_server.settings import Settings, load_settings
+from cos_ftp_server.settings import Settings, load, load_settings
 from cos_ftp_server.settings.forms import Form
+from cos_ftp_server.settings.memory import Need
 from cos_ftp_server.settings.model import AccountSettings, OptionalSettings, Section
 
 SECRET = "s3cr3t"
+MIB = 1024**2
 
 # The file as the manual that users have shows it: comments after values, tabs, `default`.
 DOCUMENTED = Path(__file__).with_name("documented.conf")
@@ -112,6 +115,62 @@ def test_the_documented_file_as_it_is_names_all_that_must_be_filled_in(
     assert len(lines) == 10
 
 
+def test_a_file_that_was_edited_by_hand_for_years(conf: Configuration) -> None:
+    """All of this was taken by earlier servers, and means what it meant to them."""
+    for name in ("a", "b"):
+        (conf.directory / name).mkdir()
+    text = f"""\
+# \u8bbe\u7f6e
+[NETWORK]
+listen_port: 2121
+masquerade_address = ""
+passive_port = 60000
+[COS_ACCOUNT]
+  COS_SecretId=AKIDexample\t; comment
+\tcos_secretkey = a%b=c;d
+cos_bucket = my-example-1250000000
+cos_region = ap-guangzhou
+cos_endpoint =
+home_dir = {conf.directory}/a/
+ftp_login_user_name=Camera 1
+ftp_login_user_password=100%#1
+authority=WR
+delete_enable=FALSE\t\t\t# comment
+
+[COS_ACCOUNT_old]
+cos_secretid = AKIDexample
+cos_secretkey = {SECRET}
+cos_bucket = example-1250000000
+cos_region = ap-xxx
+cos_endpoint = cos.example.com:8443
+cos_protocol = HTTP
+home_dir = {conf.directory}/b
+ftp_login_user_name = camera 1
+ftp_login_user_password = 100%#1
+authority = R
+"""
+    conf.path.write_bytes(text.replace("\n", "\r\n").encode("gbk"))
+    conf.path.chmod(0o600)
+    loaded = load_settings(conf.path)
+    assert loaded.warnings == ()
+    settings = loaded.settings
+    first, second = settings.accounts
+    assert (first.home_dir, second.home_dir) == (conf.directory / "a", conf.directory / "b")
+    assert (kept(first.cos_secretkey), first.cos_endpoint) == ("a%b=c;d", None)
+    assert kept(first.ftp_login_user_password) == "100%#1"
+    assert (first.authority, first.delete_enable, second.delete_enable) == ("RW", False, True)
+    assert (second.cos_endpoint, second.cos_protocol) == ("cos.example.com:8443", "http")
+    assert settings.network.masquerade_address is None
+    assert settings.network.passive_port == (60000, 65535)
+    assert settings.optional == OptionalSettings()
+
+
+@pytest.mark.parametrize("key", OptionalSettings.keys())
+def test_every_optional_key_may_be_the_word_default(conf: Configuration, key: str) -> None:
+    text = f"[OPTIONAL]\n{key} = default\n{conf.account()}"
+    assert conf.load(text).optional == OptionalSettings()
+
+
 def test_every_key_of_the_example_exists_and_every_key_is_in_the_example() -> None:
     shown = {
         line.removeprefix("#").partition("=")[0].strip()
@@ -209,6 +268,20 @@ def test_a_wrong_value_is_told_with_its_place_and_what_would_be_right(
 GOOD_ACCOUNT = [
     ("authority", "r", "R"),
     ("authority", "WR", "RW"),
+    ("authority", "rw", "RW"),
+    ("authority", "R/W", "RW"),
+    ("cos_prefix", "cameras/yard", "cameras/yard/"),
+    ("cos_prefix", "/cameras/yard/", "cameras/yard/"),
+    ("cos_prefix", "カメラ 1", "カメラ 1/"),
+    ("cos_prefix", "..a/b..", "..a/b../"),
+    ("cos_prefix", "/", ""),
+    ("cos_prefix", "", ""),
+    ("storage_class", "standard_ia", "STANDARD_IA"),
+    ("server_side_encryption", "aes256", "AES256"),
+    ("server_side_encryption", "cos/kms", "cos/kms"),
+    ("max_sessions", "3", 3),
+    ("overwrite_enable", "False", False),
+    ("content_type_enable", "FALSE", False),
     ("delete_enable", "no", False),
     ("delete_enable", "ON", True),
     ("delete_enable", "0", False),
@@ -228,7 +301,29 @@ def test_a_good_account_value(conf: Configuration, key: str, text: str, value: o
     assert getattr(account, key) == value
 
 
+def test_a_password_may_have_any_character_but_white_space_before_a_comment(
+    conf: Configuration,
+) -> None:
+    for password in ("100%", "a#b;c", "a=b", "%(x)s", "p: q", "パスワード", "env", "file"):
+        (account,) = conf.load(conf.account(ftp_login_user_password=password)).accounts
+        assert account.ftp_login_user_password.get_secret_value() == password
+
+
 BAD_ACCOUNT = [
+    ("cos_prefix", "a/../b", "has '.' or '..' in it"),
+    ("cos_prefix", "..", "has '.' or '..' in it"),
+    ("cos_prefix", "a//b", "has an empty name in it"),
+    ("cos_prefix", "a\x07b", "has characters that object keys must not have"),
+    ("cos_prefix", "x" * 600, "is longer than 600 bytes"),
+    ("storage_class", "COLD", "is not known; right would be STANDARD or STANDARD_IA or "),
+    ("server_side_encryption", "SSE-C", "right would be AES256 or cos/kms"),
+    ("max_sessions", "-1", "is out of range"),
+    ("cos_credential", "role", "right would be key or cvm_role"),
+    ("cos_credential", "cvm_role", "must not be given with cos_credential = cvm_role"),
+    ("cos_secretid", None, "is required, unless cos_credential = cvm_role"),
+    ("cos_secretkey", None, "is required, unless cos_credential = cvm_role"),
+    ("cos_token", "", "the value is empty"),
+    ("cos_secretid", "AKIDxxxxxxxx", "the value is a placeholder"),
     ("cos_secretid", "", "the value is empty"),
     ("cos_secretid", "XXXXXX", "the value is a placeholder"),
     ("cos_secretid", f"{SECRET} {SECRET}", "the value has characters that no API key has"),
@@ -259,9 +354,89 @@ BAD_ACCOUNT = [
 
 @pytest.mark.parametrize(("key", "text", "words"), BAD_ACCOUNT)
 def test_a_wrong_account_value(conf: Configuration, key: str, text: str | None, words: str) -> None:
+    lines = conf.refuse(conf.account(**{key: text}))
+    if text == "cvm_role":  # which is good, but not together with a key
+        assert [line.partition(":")[0] for line in lines] == ["2", "3"]
+    else:
+        (line,) = lines
+        assert f": [COS_ACCOUNT_0] {key}: " in line
+    assert all(words in line for line in lines)
+
+
+# Values kept elsewhere
+
+
+KEPT_ELSEWHERE = ["cos_secretid", "cos_secretkey", "cos_token", "ftp_login_user_password"]
+
+
+def kept(value: object) -> object:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+@pytest.mark.parametrize("key", KEPT_ELSEWHERE)
+def test_a_value_from_the_environment(
+    conf: Configuration, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("GATEWAY_SECRET", f"{SECRET}-2")
+    (account,) = conf.load(conf.account(**{key: "env:GATEWAY_SECRET"})).accounts
+    assert kept(getattr(account, key)) == f"{SECRET}-2"
+
+
+@pytest.mark.parametrize("key", KEPT_ELSEWHERE)
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_value_from_a_file(conf: Configuration, key: str, end: str) -> None:
+    file = conf.directory / "secret"
+    file.write_bytes(f"{SECRET}-2{end}".encode())
+    (account,) = conf.load(conf.account(**{key: f"file:{file}"})).accounts
+    assert kept(getattr(account, key)) == f"{SECRET}-2"
+
+
+def test_only_one_line_end_is_taken_from_a_file(conf: Configuration) -> None:
+    file = conf.directory / "secret"
+    file.write_text("two lines\n\n")
+    text = conf.account(ftp_login_user_password=f"file:{file}")
+    (account,) = conf.load(text).accounts
+    assert account.ftp_login_user_password.get_secret_value() == "two lines\n"
+
+
+@pytest.mark.parametrize("key", KEPT_ELSEWHERE)
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("env:GATEWAY_NOTHING", "names the environment variable 'GATEWAY_NOTHING', which is not"),
+        ("file:/no such file", "names the file '/no such file', which cannot be read: No such"),
+        ("file:/", "names the file '/', which cannot be read: Is a directory"),
+        ("file:", "names the file '', which cannot be read"),
+        ("file:{binary}", "which is not a text file in UTF-8"),
+        ("file:{empty}", "the value is empty"),
+    ],
+)
+def test_a_value_that_is_not_where_it_should_be(
+    conf: Configuration, key: str, text: str, words: str
+) -> None:
+    for name, content in (("binary", b"\xff" + SECRET.encode()), ("empty", b"")):
+        (conf.directory / name).write_bytes(content)
+        text = text.replace(f"{{{name}}}", str(conf.directory / name))
     (line,) = conf.refuse(conf.account(**{key: text}))
-    assert f": [COS_ACCOUNT_0] {key}: " in line
+    assert f": [COS_ACCOUNT_0] {key}: the value " in line
     assert words in line
+    assert "or env:NAME, or file:PATH" in line
+
+
+def test_what_is_kept_elsewhere_is_checked_like_any_other_value(
+    conf: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_SECRET", f"{SECRET} {SECRET}")
+    (line,) = conf.refuse(conf.account(cos_secretkey="env:GATEWAY_SECRET"))
+    assert "has characters that no API key has" in line
+
+
+def test_a_role_in_place_of_a_key(conf: Configuration) -> None:
+    text = conf.account(cos_credential="cvm_role", cos_secretid=None, cos_secretkey=None)
+    (account,) = conf.load(text).accounts
+    assert (account.cos_secretid, account.cos_secretkey) == (None, None)
+    (line,) = conf.refuse(text, "cos_token = abc\n")
+    assert "cos_token: the value must not be given with cos_credential = cvm_role" in line
 
 
 def test_a_hash_of_another_kind_is_refused(conf: Configuration) -> None:
@@ -313,6 +488,8 @@ def test_a_file_without_accounts(conf: Configuration) -> None:
     [
         ("[NETWORK]\nlisten_prot = 1", "unknown key, ignored; did you mean listen_port?"),
         ("[NETWORK]\nsomething = 1", "[NETWORK] something: unknown key, ignored"),
+        ("[OPTIONAL]\nlisten_port = 1", "unknown key here, ignored; it belongs into [NETWORK]"),
+        ("[NETWORK]\nauthority = R", "ignored; it belongs into [COS_ACCOUNT_…]"),
         ("[NETWROK]\nlisten_port = x", "unknown section, ignored; did you mean NETWORK?"),
         ("[COS_ACOUNT_1]", "unknown section, ignored; did you mean COS_ACCOUNT_0?"),
     ],
@@ -329,11 +506,17 @@ def test_a_mistyped_key_is_told_beside_the_one_it_leaves_missing(conf: Configura
     assert "warning: unknown key, ignored; did you mean authority?" in mistyped
 
 
-def test_a_file_that_others_can_read_is_a_warning(conf: Configuration) -> None:
+@pytest.mark.parametrize(
+    ("mode", "who"), [(0o644, "every user of this machine"), (0o640, "its group"), (0o600, None)]
+)
+def test_a_file_that_others_can_read_is_a_warning(
+    conf: Configuration, mode: int, who: str | None
+) -> None:
     conf.write(conf.account())
-    conf.path.chmod(0o644)
-    (warning,) = load_settings(conf.path).warnings
-    assert "chmod 600" in warning.message
+    conf.path.chmod(mode)
+    words = [warning.message for warning in load_settings(conf.path).warnings]
+    mend = f"can read the secrets in it; mend with: chmod 600 {conf.path}"
+    assert words == ([f"{who} {mend}"] if who else [])
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -343,28 +526,83 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         load_settings(tmp_path)
 
 
-@pytest.mark.parametrize("enabled", ["true", "false"])
+# Memory
+
+
+def with_memory(monkeypatch: pytest.MonkeyPatch, available: int | None) -> None:
+    monkeypatch.setattr(load, "available_memory", lambda: available)
+
+
 def test_settings_that_could_need_more_memory_than_there_is(
-    conf: Configuration, enabled: str
+    conf: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = f"{conf.account()}[OPTIONAL]\nbuffer_memory = {2**60}\nconfig_check_enable = {enabled}\n"
-    if enabled == "true":
-        (line,) = conf.refuse(text)
-        assert "more than 60% of the" in line
-    else:
-        assert conf.load(text).optional.buffer_memory == 2**60
+    with_memory(monkeypatch, 2**30)
+    text = f"{conf.account()}[OPTIONAL]\nmax_connection_num = 900\nbuffer_memory = 1073741824\n"
+    (line,) = conf.refuse(text)
+    need = Need(buffer_memory=2**30, connections=900, logins=100).bytes
+    assert line.startswith("12: [OPTIONAL] buffer_memory: 1073741824 bytes")
+    assert "max_connection_num = 900 and max_login_users = 100" in line
+    assert f"could take {need} bytes in all, more than 60% of the {2**30} that are free" in line
+    assert "a lower buffer_memory, max_login_users or max_connection_num" in line
+    loaded = conf.load(text, "config_check_enable = false\n")
+    assert loaded.optional.buffer_memory == 2**30
 
 
-def test_a_part_must_fit_into_the_buffer_memory(conf: Configuration) -> None:
-    (line,) = conf.refuse(conf.account(), "[OPTIONAL]\nmin_part_size = 1073741824\n")
-    assert "1073741824 is more than buffer_memory (268435456)" in line
+def test_the_memory_is_checked_although_something_else_is_wrong(
+    conf: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_memory(monkeypatch, 2**30)
+    lines = conf.refuse(conf.account(authority="X"), "[OPTIONAL]\nbuffer_memory = 1073741824\n")
+    assert [line.partition(":")[0] for line in lines] == ["9", "11"]
+
+
+def test_the_default_buffer_fits_a_small_machine(
+    conf: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_memory(monkeypatch, 600 * MIB)
+    settings, (warning,) = conf.load_with_warnings(conf.account())
+    optional = settings.optional
+    assert 16 * MIB <= optional.buffer_memory < 256 * MIB
+    assert Need(buffer_memory=optional.buffer_memory, connections=512, logins=100).bytes <= (
+        360 * MIB
+    )
+    assert f"set to {optional.buffer_memory} bytes instead of 268435456" in warning
+
+
+def test_a_machine_that_is_too_small(conf: Configuration, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_memory(monkeypatch, 128 * MIB)
+    (line,) = conf.refuse(conf.account())
+    assert "[OPTIONAL] buffer_memory: 268435456 bytes" in line
+
+
+def test_a_machine_that_does_not_say_how_much_memory_it_has(
+    conf: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_memory(monkeypatch, None)
+    assert conf.load(conf.account()).optional.buffer_memory == 256 * MIB
+
+
+def test_memory_may_be_left_out_of_account(
+    conf: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_memory(monkeypatch, 1)
+    conf.write(conf.account())
+    assert load_settings(conf.path, check_memory=False).warnings == ()
+
+
+def test_parts_larger_than_the_buffer_memory_are_a_warning(conf: Configuration) -> None:
+    """Older files have any size of part; they work with it."""
+    _, (warning,) = conf.load_with_warnings(
+        conf.account(), "[OPTIONAL]\nmin_part_size = 1073741824\n"
+    )
+    assert "file:11: [OPTIONAL] min_part_size: 1073741824 is more than buffer_memory" in warning
 
 
 def test_secrets_are_never_shown(conf: Configuration) -> None:
     loaded = conf.load(conf.account(cos_secretid=f"id{SECRET}"))
     for shown in (repr(loaded), str(loaded), repr(loaded.accounts), str(loaded.accounts[0])):
         assert SECRET not in shown
-    assert loaded.accounts[0].cos_secretkey.get_secret_value() == SECRET
+    assert kept(loaded.accounts[0].cos_secretkey) == SECRET
 
 
 _KEYS = sorted({*AccountSettings.keys(), *OptionalSettings.keys(), "listen_port", "other"})

@@ -1,0 +1,97 @@
+"""How much memory settings can need, and how much there is.
+
+Owns both numbers and where they come from. It must not know files of settings.
+
+Measured on Linux x86-64, CPython 3.11, as the resident memory of a server that is given what is
+named below, with 32 and 256 MiB of `buffer_memory`; the formula is above both by less than 10 %.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["MEMORY_SHARE", "Need", "available_memory"]
+
+MIB = 1024**2
+
+MEMORY_SHARE = 0.6
+"""Share of the free memory that settings may ask for (`config_check_enable`)."""
+
+_BASE = 64 * MIB
+"""The program with its libraries: 53 MiB, and room for two password hashes at a time."""
+
+_CONNECTION = 8 * 1024
+"""A connection that is idle: 4 to 6 KiB."""
+
+_TRANSFER = 3 * MIB // 2
+"""A download to a client that reads nothing: 1.5 MiB lie in the buffers of its two connections."""
+
+_BUFFER_PARTS = 3, 2
+"""Half of `buffer_memory` may have been on the heap, for downloads; the allocator keeps that while
+uploads use the whole of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What the memory depends on; 0 connections or logins means that there is no limit."""
+
+    buffer_memory: int
+    connections: int
+    logins: int
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes that is. What has no limit of its own is bounded by the other one."""
+        return self._fixed + self.buffer_memory * _BUFFER_PARTS[0] // _BUFFER_PARTS[1]
+
+    def largest_buffer(self, limit: int) -> int:
+        """Return the largest `buffer_memory` with which `limit` bytes suffice; may be negative."""
+        return (limit - self._fixed) * _BUFFER_PARTS[1] // _BUFFER_PARTS[0]
+
+    @property
+    def _fixed(self) -> int:
+        bounds = [bound for bound in (self.connections, self.logins) if bound]
+        transfers = min(bounds, default=0)
+        return _BASE + self.connections * _CONNECTION + transfers * _TRANSFER
+
+
+def available_memory(
+    proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")
+) -> int | None:
+    """Return the bytes that can be had without swapping, None where the system does not say.
+
+    That is MemAvailable (proc(5)), or the limit of a control group that this process is in
+    (cgroups(7), version 1 or 2) if that is less.
+    """
+    found = _cgroup_limits(proc, cgroups)
+    for line in _lines(proc / "meminfo"):
+        name, _, amount = line.partition(":")
+        if name == "MemAvailable":
+            found.append(int(amount.split()[0]) * 1024)
+    return min(found, default=None)
+
+
+def _cgroup_limits(proc: Path, cgroups: Path) -> list[int]:
+    found = []
+    for line in _lines(proc / "self" / "cgroup"):
+        hierarchy, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if hierarchy == "0":
+            root, name = cgroups, "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = cgroups / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        inner = root / group.strip("/")
+        # In a container the names may be those outside of it, and only the root is there.
+        for directory in (inner, *inner.parents):
+            found += [int(limit) for limit in _lines(directory / name) if limit.isdecimal()]
+            if directory == root:
+                break
+    return found
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
