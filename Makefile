@@ -45,7 +45,7 @@ clients: ## FTP clients for the tests, from the system's packages (as root)
 		echo "installing$$missing"; \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
 		apt-get -qq install --no-install-recommends -y $$missing >/dev/null; \
-	else echo "not installed, their tests are skipped:$$missing"; fi
+	else echo "missing, their tests will fail:$$missing"; fi
 
 clean: ## remove .venv, caches and build results
 	rm -rf .venv build src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -143,7 +143,6 @@ UTF8_STAYS_ON = Reply.of(501, "UTF-8 cannot be switched off.")  # RFC 2389 secti
 NOT_A_DIRECTORY_TO_LIST = Reply.of(501, "Not a directory, use MLST.")  # RFC 3659 section 7
 REST_NEEDS_BINARY = Reply.of(501, "REST needs TYPE I.")  # RFC 3659 section 5
 NOT_IMPLEMENTED = Reply.of(502, "Command not implemented.")  # RFC 959 section 5.4
-BAD_SEQUENCE = Reply.of(503, "Bad sequence of commands.")  # RFC 959 section 5.4
 USER_FIRST = Reply.of(503, "Send USER first.")  # RFC 959 section 5.4 (PASS)
 ALREADY_LOGGED_IN = Reply.of(503, "Already logged in.")  # RFC 959 section 5.4 (PASS)
 RNFR_FIRST = Reply.of(503, "Send RNFR first.")  # RFC 959 section 5.4 (RNTO)
@@ -301,16 +300,6 @@ def bad_parameter(text: str) -> Reply:
     return Reply.of(BAD_PARAMETER.code, text)
 
 
-def syntax_error(text: str) -> Reply:
-    """An argument that cannot be understood, and why (RFC 959 section 5.4)."""
-    return Reply.of(SYNTAX_ERROR.code, text)
-
-
 def file_unavailable(text: str) -> Reply:
     """A path that cannot be had, and why (RFC 959 section 5.4)."""
     return Reply.of(FILE_UNAVAILABLE.code, text)
-
-
-def name_not_allowed(text: str) -> Reply:
-    """A name that cannot be stored, and why (RFC 959 section 5.4)."""
-    return Reply.of(NAME_NOT_ALLOWED.code, text)

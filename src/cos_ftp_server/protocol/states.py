@@ -2,8 +2,7 @@
 
 A table is total: every event in every state leads to a state or to the reply that refuses it.
 What the tables cannot say: a password is checked between `check(ACCEPTED)` and
-`fire(ACCEPTED or REJECTED)`, so that one that nobody waits for is never looked at; and the
-server fires `RenameEvent.OTHER` after every command whose row does not keep a rename pending.
+`fire(ACCEPTED or REJECTED)`, so that one that nobody waits for is never looked at.
 """
 
 import enum
@@ -17,13 +16,10 @@ from cos_ftp_server.protocol.replies import Reply
 __all__ = [
     "DATA_SETUP",
     "LOGIN",
-    "RENAME",
     "DataSetupEvent",
     "DataSetupState",
     "LoginEvent",
     "LoginState",
-    "RenameEvent",
-    "RenameState",
     "StateMachine",
 ]
 
@@ -81,31 +77,6 @@ LOGIN: Mapping[tuple[LoginState, LoginEvent], LoginState | Reply] = {
     (LoginState.LOGGED_IN, LoginEvent.ACCEPTED): replies.ALREADY_LOGGED_IN,
     (LoginState.LOGGED_IN, LoginEvent.REJECTED): replies.ALREADY_LOGGED_IN,
     (LoginState.LOGGED_IN, LoginEvent.REIN): LoginState.CONNECTED,
-}
-
-
-class RenameState(enum.Enum):
-    """Whether RNTO may come (RFC 959 section 4.1.3)."""
-
-    IDLE = enum.auto()
-    FROM_GIVEN = enum.auto()
-
-
-class RenameEvent(enum.Enum):
-    """An accepted RNFR, RNTO, and anything else."""
-
-    RNFR = enum.auto()
-    RNTO = enum.auto()
-    OTHER = enum.auto()
-
-
-RENAME: Mapping[tuple[RenameState, RenameEvent], RenameState | Reply] = {
-    (RenameState.IDLE, RenameEvent.RNFR): RenameState.FROM_GIVEN,
-    (RenameState.IDLE, RenameEvent.RNTO): replies.RNFR_FIRST,
-    (RenameState.IDLE, RenameEvent.OTHER): RenameState.IDLE,
-    (RenameState.FROM_GIVEN, RenameEvent.RNFR): RenameState.FROM_GIVEN,
-    (RenameState.FROM_GIVEN, RenameEvent.RNTO): RenameState.IDLE,
-    (RenameState.FROM_GIVEN, RenameEvent.OTHER): RenameState.IDLE,
 }
 
 
