@@ -6,9 +6,10 @@ know what the service does.
 
 import asyncio
 import logging
+import resource
 import signal
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import uvloop
@@ -43,8 +44,16 @@ class Service(Protocol):
 
 def run(main: Coroutine[None, None, None]) -> None:
     """Run `main` on a uvloop event loop of its own."""
+    _allow_many_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main)
+
+
+def _allow_many_files() -> None:
+    """Use as many descriptors as the system grants: shells offer 1024, and sockets take them."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # some systems and sandboxes grant less than they say
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def run_service(

@@ -11,10 +11,18 @@ import pytest
 
 from cos_ftp_server.lifecycle import run_service
 
-# A service that says which phase it is in; the arguments name phases that never end.
+# A service that says which phase it is in; the arguments name phases that wait for a line.
 PROGRAM = """
-import asyncio, sys
+import asyncio, os, sys
 from cos_ftp_server.lifecycle import run, run_service
+
+async def wait_for_line():
+    loop, came = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(0, lambda: came.set() if os.read(0, 1) else loop.remove_reader(0))
+    try:
+        await came.wait()
+    finally:
+        loop.remove_reader(0)
 
 class Talkative:
     url = "here"
@@ -22,7 +30,9 @@ class Talkative:
     async def phase(self, name):
         print(name, flush=True)
         if name in sys.argv:
-            await asyncio.Event().wait()
+            await wait_for_line()
+        if name + "!" in sys.argv:
+            raise ValueError(name)
 
     async def start(self):
         await self.phase("start")
@@ -30,11 +40,16 @@ class Talkative:
     async def drain(self):
         await self.phase("drain")
 
+    async def reload(self):
+        await self.phase("reload")
+        print("reloaded", flush=True)
+
     async def aclose(self):
         await self.phase("close")
 
 service = Talkative()
-run(run_service(service, lambda url: print("ready", url, flush=True), service.drain))
+ready = lambda url: print("ready", url, flush=True)
+run(run_service(service, ready, service.drain, service.reload))
 print("end")
 """
 
@@ -48,6 +63,12 @@ class Process:
         assert self._process.stdout
         assert self._process.stdout.readline() == line + "\n"
 
+    def go_on(self) -> None:
+        """Let the phase end that waits."""
+        assert self._process.stdin
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+
     def end(self) -> tuple[int, list[str]]:
         out, err = self._process.communicate(timeout=60)
         assert "Traceback" not in err
@@ -55,9 +76,10 @@ class Process:
 
 
 @contextmanager
-def started(*endless: str) -> Iterator[Process]:
+def started(*phases: str) -> Iterator[Process]:
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *endless],
+        [sys.executable, "-c", PROGRAM, *phases],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -85,6 +107,68 @@ def test_a_second_signal_stops_at_once() -> None:
         process.wait_for("drain")
         process.send(signal.SIGINT)
         assert process.end() == (0, ["close", "end"])
+
+
+def test_a_second_signal_does_not_disturb_the_end() -> None:
+    with started("close") as process:
+        process.wait_for("start")
+        process.wait_for("ready here")
+        process.send(signal.SIGTERM)
+        process.wait_for("drain")
+        process.wait_for("close")
+        for _ in range(3):
+            process.send(signal.SIGTERM)
+        process.go_on()
+        assert process.end() == (0, ["end"])
+
+
+def test_a_hangup_reloads_each_time() -> None:
+    with started() as process:
+        process.wait_for("start")
+        process.wait_for("ready here")
+        for _ in range(3):
+            process.send(signal.SIGHUP)
+            process.wait_for("reload")
+            process.wait_for("reloaded")
+        process.send(signal.SIGTERM)
+        assert process.end() == (0, ["drain", "close", "end"])
+
+
+def test_a_hangup_during_a_reload_is_not_lost() -> None:
+    with started("reload") as process:
+        process.wait_for("start")
+        process.wait_for("ready here")
+        process.send(signal.SIGHUP)
+        process.wait_for("reload")
+        process.send(signal.SIGHUP)
+        process.go_on()
+        process.wait_for("reloaded")
+        process.wait_for("reload")
+        process.go_on()
+        process.wait_for("reloaded")
+        process.send(signal.SIGTERM)
+        assert process.end() == (0, ["drain", "close", "end"])
+
+
+def test_a_reload_that_fails_is_survived() -> None:
+    with started("reload!") as process:
+        process.wait_for("start")
+        process.wait_for("ready here")
+        for _ in range(2):
+            process.send(signal.SIGHUP)
+            process.wait_for("reload")
+        process.send(signal.SIGTERM)
+        process.wait_for("drain")
+
+
+def test_a_stop_does_not_wait_for_a_reload() -> None:
+    with started("reload") as process:
+        process.wait_for("start")
+        process.wait_for("ready here")
+        process.send(signal.SIGHUP)
+        process.wait_for("reload")
+        process.send(signal.SIGTERM)
+        assert process.end() == (0, ["drain", "close", "end"])
 
 
 def test_a_signal_before_the_service_is_ready_stops_at_once() -> None:

@@ -4,7 +4,7 @@ import os
 import re
 import secrets
 import socket
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from unittest.mock import ANY
 
 import pytest
@@ -197,6 +197,22 @@ async def test_passive_ports_are_a_range_and_never_leak(start: Start, own_host: 
 def told_port(reply: Reply) -> int:
     numbers = re.findall(r"\d+", reply.text)
     return int(numbers[-1]) if reply.code == 229 else int(numbers[-2]) * 256 + int(numbers[-1])
+
+
+async def test_the_last_free_port_is_found(start: Start, own_host: str) -> None:
+    low, high = ports = free_ports(own_host, 300)
+    world = await start(network={"listen_address": (own_host,), "passive_port": ports})
+    with ExitStack() as taken:
+        for port in range(low, high):
+            taken.enter_context(socket.create_server((own_host, port)))
+        async with world.client() as client, world.client() as other:
+            await client.login()
+            await other.login()
+            assert told_port(await client.expect("PASV", 227)) == high
+            assert (
+                await other.expect("PASV", 425)
+            ).text == "425 No port free for a data connection."
+            await other.expect("EPSV", 425)
 
 
 @pytest.mark.parametrize("end", ["QUIT", "reset", "reset in a transfer"])

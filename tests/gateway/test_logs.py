@@ -42,8 +42,9 @@ async def test_one_line_for_each_transfer(config: Config) -> None:
             await client.expect("ABOR", 426)
         assert await server.stop() == 0
     form = re.compile(
-        r"(?P<head>.*) transfer (?P<what>verb=\w+ path='.*') bytes=(?P<bytes>\d+) seconds=\d+\.\d{3} "
-        r"outcome=(?P<outcome>\d+)(?: code=(?P<code>\w+) request_id=\S+)? (?P<reply>.+)"
+        r"(?P<head>.*) transfer (?P<what>verb=\w+ path='.*') bytes=(?P<bytes>\d+) "
+        r"seconds=\d+\.\d{3} outcome=(?P<outcome>\d+)"
+        r"(?: code=(?P<code>\w+) request_id=\S+)? (?P<reply>.+)"
     )
     log = (config.logs / LOG).read_text().splitlines()
     told = [found for line in log if (found := form.fullmatch(line))]
@@ -176,7 +177,7 @@ async def test_a_full_disk_stops_nothing(config: Config) -> None:
     config.logs.mkdir()
     for name in (LOG, XFERLOG):
         (config.logs / name).symlink_to("/dev/full")
-    config.sections["OPTIONAL"] |= {"xferlog_enable": "true", "log_rotate_when": "S"}
+    config.sections["OPTIONAL"] |= {"xferlog_enable": "true", "log_rotate_enabled": "false"}
     async with serving(config.write()) as server:
         await transfer_files(server, count=20)
         for name in (LOG, XFERLOG):
