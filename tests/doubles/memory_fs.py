@@ -82,6 +82,10 @@ class MemoryWriter:
         self._content += data
         self.received += len(data)
 
+    @property
+    def is_publishing(self) -> bool:
+        return False
+
     async def commit(self, confirm: Confirmation = no_doubt) -> Receipt:
         self._flush()
         await confirm()

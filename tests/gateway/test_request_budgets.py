@@ -11,7 +11,7 @@ import pytest
 
 from cos_ftp_server.emulator import Fault
 from tests.doubles.ftp_client import RawClient
-from tests.gateway.conftest import MIB, World
+from tests.gateway.conftest import BUCKET, MIB, World
 
 _LATENCY_S = 0.02
 """So that round trips that could run side by side are told from those that wait for another."""
@@ -52,6 +52,14 @@ async def test_stor_over_an_existing_file(budget: Budget) -> None:
     budget.begin()
     assert (await budget.client.store("f", b"x" * 4096)).code == 226
     budget.holds(round_trips=1, requests=2)
+
+
+async def test_stor_over_a_file_that_others_made(budget: Budget, world: World) -> None:
+    """The store refuses to replace it before the client has been confirmed; then it may."""
+    await world.emulator.load(BUCKET.name, [("d/other", b"old")])
+    budget.begin()
+    assert (await budget.client.store("other", b"x" * 4096)).code == 226
+    budget.holds(round_trips=2, requests=3)
 
 
 async def test_stor_of_a_large_file(budget: Budget) -> None:

@@ -68,6 +68,12 @@ class World:
     async def keys(self) -> list[str]:
         return [meta.key for meta in (await self.client.list_objects("")).objects]
 
+    async def appears(self, key: str) -> None:
+        """Return once the store has `key`; a held request tells of no event."""
+        async with asyncio.timeout(10):
+            while key not in await self.keys():  # noqa: ASYNC110 - each turn asks the store
+                await asyncio.sleep(0)
+
     async def open_uploads(self) -> int:
         return len((await self.client.list_uploads()).uploads)
 

@@ -214,7 +214,7 @@ async def test_an_empty_prefix_can_be_entered(world: World, inside: World) -> No
 
 
 async def test_a_name_must_fit_with_its_prefix(inside: World) -> None:
-    longest = "n" * (850 - len("p/q/") - 1)
+    longest = "n" * (850 - len("p/q/"))
     await inside.store(f"/{longest}", b"x")
     with pytest.raises(StorageError) as caught:
         await inside.store(f"/{longest}n", b"x")

@@ -28,6 +28,9 @@ _MAX_UNENDED_BYTES = 64 * 1024
 _POLLS = 2
 """Turns of the event loop until all sockets have been looked at; the first may be under way."""
 
+_TCP_ESTABLISHED = b"\x01"
+"""First byte of Linux's `struct tcp_info` as long as neither side has closed."""
+
 _TCP_INFO_RTT_END = 8 + 16 * 4
 """Bytes of Linux's `struct tcp_info` up to and including `tcpi_rtt` (µs), its 16th 32-bit field."""
 
@@ -131,15 +134,19 @@ class ControlConnection(asyncio.Protocol):
             # Timers come before sockets: what came while we were not running counts as well.
             for _ in range(_POLLS):
                 await asyncio.sleep(0)
-        return self.is_gone
+        # While too many commands wait nothing is read, not even the end: the kernel knows it.
+        return self.is_gone or self._tcp_info()[:1] != _TCP_ESTABLISHED
 
     def round_trip_seconds(self) -> float:
-        """Return the kernel's smoothed estimate for this connection (Linux: TCP_INFO)."""
+        """Return the kernel's smoothed estimate for this connection."""
+        return int.from_bytes(self._tcp_info()[-4:], sys.byteorder) / 1_000_000
+
+    def _tcp_info(self) -> bytes:
         sock = self._transport and self._transport.get_extra_info("socket")
         if not sock:
-            return 0.0
+            return b""
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT_END)
-        return float(int.from_bytes(info[-4:], sys.byteorder)) / 1_000_000
+        return bytes(info)
 
     def close(self) -> None:
         """Close once everything is sent, without waiting for it."""

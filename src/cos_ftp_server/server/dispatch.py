@@ -284,7 +284,8 @@ class Dispatcher:
         transfer = self._transfer
         if transfer is None:
             return False
-        transfer.task.cancel()
+        if not transfer.exchange.is_publishing:
+            transfer.task.cancel()
         await asyncio.wait({transfer.task})
         await self._end_transfer(transfer)
         return True

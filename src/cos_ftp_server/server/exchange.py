@@ -18,6 +18,7 @@ from cos_ftp_server.protocol.replies import Reply
 from cos_ftp_server.server.control import ControlConnection
 from cos_ftp_server.server.data import DataConnection, DataConnectionError
 from cos_ftp_server.server.session import Services, Session
+from cos_ftp_server.vfs.base import ObjectWriter
 
 __all__ = ["Exchange"]
 
@@ -44,6 +45,7 @@ class Exchange:
         "restart_offset",
         "session",
         "started",
+        "writer",
     )
 
     def __init__(self, session: Session, control: ControlConnection, command: Command) -> None:
@@ -57,6 +59,7 @@ class Exchange:
         self.path = ""
         """What is transferred, for the log and STAT."""
         self.data: DataConnection | None = None
+        self.writer: ObjectWriter | None = None
         self.failure: StorageError | None = None
         """What the store made of it, for the log."""
         self.is_continued = False
@@ -73,6 +76,11 @@ class Exchange:
     def is_binary(self) -> bool:
         """Whether data goes as it is (TYPE I)."""
         return self.session.transfer_type is TransferType.BINARY
+
+    @property
+    def is_publishing(self) -> bool:
+        """Whether it is too late to break off: only the outcome tells what is stored."""
+        return self.writer is not None and self.writer.is_publishing
 
     @property
     def seconds(self) -> float:

@@ -37,6 +37,7 @@ async def upload(
     announced = exchange.announced_size if exchange.is_binary else None
     file_system = exchange.session.file_system
     async with file_system.open_writer(path, size_hint=announced) as writer:
+        exchange.writer = writer
         data = await exchange.open_data(opening)
         try:
             await _receive(exchange, data, writer)

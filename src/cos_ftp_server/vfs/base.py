@@ -92,6 +92,11 @@ class ObjectWriter(Protocol):
     received: int
     """Bytes taken so far."""
 
+    @property
+    def is_publishing(self) -> bool:
+        """Whether the old file may be gone at any moment: only the outcome of `commit` tells."""
+        ...
+
     def window(self) -> memoryview:
         """Return free memory to receive into; empty when the writer must be waited for."""
         ...

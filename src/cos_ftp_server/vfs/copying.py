@@ -5,6 +5,7 @@ import asyncio
 from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.types import CompletedPart, ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
+from cos_ftp_server.vfs.cleanup import Cleanups
 from cos_ftp_server.vfs.upload import discard_multipart
 
 __all__ = ["copy_object"]
@@ -17,6 +18,7 @@ _PARALLEL_PARTS = 8
 
 async def copy_object(
     client: CosClient,
+    cleanups: Cleanups,
     source: ObjectMeta,
     key: str,
     *,
@@ -39,7 +41,7 @@ async def copy_object(
             forbid_overwrite=not may_replace,
         )
     else:
-        stored = await _copy_parts(client, source, key, options, may_replace)
+        stored = await _copy_parts(client, cleanups, source, key, options, may_replace)
     if None not in (stored.crc64, source.crc64) and stored.crc64 != source.crc64:
         raise StorageError(
             ErrorKind.INTEGRITY,
@@ -52,7 +54,12 @@ async def copy_object(
 
 
 async def _copy_parts(
-    client: CosClient, source: ObjectMeta, key: str, options: ObjectOptions, may_replace: bool
+    client: CosClient,
+    cleanups: Cleanups,
+    source: ObjectMeta,
+    key: str,
+    options: ObjectOptions,
+    may_replace: bool,
 ) -> Stored:
     upload_id = await client.initiate_multipart(key, options=options)
     slots = asyncio.Semaphore(_PARALLEL_PARTS)
@@ -72,11 +79,31 @@ async def _copy_parts(
                 for number, first in enumerate(range(0, source.size, _COPY_PART), 1)
             ]
         parts = [task.result() for task in tasks]
-        return await client.complete_multipart(
-            key, upload_id, parts, forbid_overwrite=not may_replace
-        )
+        return await _complete(client, source, key, upload_id, parts, may_replace)
     except BaseException as error:
-        await asyncio.shield(discard_multipart(client, key, upload_id))
+        await cleanups.run(discard_multipart(client, key, upload_id))
         if isinstance(error, BaseExceptionGroup):
             raise error.exceptions[0] from error
         raise
+
+
+async def _complete(
+    client: CosClient,
+    source: ObjectMeta,
+    key: str,
+    upload_id: str,
+    parts: list[CompletedPart],
+    may_replace: bool,
+) -> Stored:
+    """Complete, and when the answer does not say what happened, look at what is there."""
+    try:
+        return await client.complete_multipart(
+            key, upload_id, parts, forbid_overwrite=not may_replace
+        )
+    except StorageError as error:
+        if not error.temporary and error.kind is not ErrorKind.NO_UPLOAD:
+            raise
+        meta = await client.head_object(key)
+        if meta.crc64 is None or (meta.size, meta.crc64) != (source.size, source.crc64):
+            raise
+        return Stored(etag=meta.etag, crc64=meta.crc64)

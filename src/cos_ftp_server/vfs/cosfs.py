@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from cos_ftp_server.cos.client import CosClient
-from cos_ftp_server.cos.types import ObjectMeta
+from cos_ftp_server.cos.types import ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import (
     FileInfo,
@@ -160,7 +160,7 @@ class CosFileSystem:
             key,
             self._rules.file_options(name_of(path)),
             target,
-            self._recent.wrote,
+            self._recent,
             may_replace=self._rules.may_replace,
         )
         try:
@@ -196,17 +196,21 @@ class CosFileSystem:
         """Delete one object once `first` has succeeded; the directory that it lies in survives.
 
         It counts as deleted from the start, so that of two sessions that delete the last two
-        files at the same time at least one sees an empty directory.
+        files at the same time at least one sees an empty directory, and that a file of that name
+        which is stored meanwhile is noticed, and stays.
         """
-        self._recent.deleted(key)
+        former = self._recent.deleted(key)
         directory = parent_of(path)
         try:
             kept, _ = await together(self._survives(directory, besides=key), first)
             if not kept:
                 await self._put_marker(directory_key(directory, self._prefix))
+            if self._recent.find(key) is not None:
+                raise StorageError(ErrorKind.CHANGED, operation="delete", key=key, temporary=True)
             await self._client.delete_object(key)
         except BaseException:
-            self._recent.forget(key)
+            if self._recent.is_deleted(key):
+                self._recent.undelete(key, former)
             raise
 
     async def _survives(self, directory: VirtualPath, *, besides: str) -> bool:
@@ -224,7 +228,7 @@ class CosFileSystem:
 
     async def make_directory(self, path: VirtualPath) -> None:
         """Create a directory: a zero-byte object whose key ends with "/"."""
-        check_name(path, self._prefix)
+        check_name(path, self._prefix, is_directory=True)
         if path == ROOT:
             raise StorageError(ErrorKind.EXISTS, operation="mkdir", key=path)
         is_file, is_directory, below_file = await together(
@@ -284,21 +288,42 @@ class CosFileSystem:
         key = file_key(target, self._prefix)
         rules = self._rules
         options = rules.renamed_options(meta.options, name_of(source), name_of(target))
-        found, stored = await together(
-            self._look_at_target(target),
-            copy_object(self._client, meta, key, options=options, may_replace=rules.may_replace),
+        found, (stored, is_new) = await together(
+            self._look_at_target(target), self._copy_object(meta, key, options)
         )
-        if refusal := found.refusal():
-            await self._client.delete_object(key)  # it replaced nothing
+        if is_new and (refusal := found.refusal()):
+            await self._client.delete_object(key)
             raise refusal
         now = datetime.now(UTC).replace(microsecond=0)
         self._recent.wrote(
             ObjectMeta(key=key, size=meta.size, etag=stored.etag, modified=now, crc64=meta.crc64)
         )
 
+    async def _copy_object(
+        self, meta: ObjectMeta, key: str, options: ObjectOptions
+    ) -> tuple[Stored, bool]:
+        """Copy, and say whether the copy has replaced nothing."""
+
+        async def copy(*, may_replace: bool) -> Stored:
+            return await copy_object(
+                self._client,
+                self._cleanups,
+                meta,
+                key,
+                options=options,
+                may_replace=may_replace,
+            )
+
+        try:
+            return await copy(may_replace=False), True
+        except StorageError as error:
+            if error.kind is not ErrorKind.EXISTS or not self._rules.may_replace:
+                raise
+        return await copy(may_replace=True), False
+
     async def rename_directory(self, source: VirtualPath, target: VirtualPath) -> None:
         """Move a whole tree to a name that is not taken."""
-        check_name(target, self._prefix)
+        check_name(target, self._prefix, is_directory=True)
         if target == source:
             return
         if target == ROOT or target.startswith(f"{source}/"):
@@ -313,7 +338,7 @@ class CosFileSystem:
         if below_file:
             raise StorageError(ErrorKind.NOT_DIRECTORY, operation="rename", key=target)
         old, new = directory_key(source, self._prefix), directory_key(target, self._prefix)
-        await rename_tree(self._client, self._cleanups, old, new)
+        await rename_tree(self._client, self._cleanups, self._recent, old, new)
         self._names.known.discard(source)
         self._recent.deleted(old)
         now = datetime.now(UTC).replace(microsecond=0)

@@ -23,6 +23,9 @@ _SIBLINGS = 100
 """Keys asked for to learn in one request whether "x" and "x/" exist; what sorts between them
 ("x-1", "x.txt") shares the name as a prefix, so there are few."""
 
+_AT_ONCE = 8
+"""Names above a path that are looked at side by side; few paths are deeper."""
+
 _FEW = 3
 """Keys asked for to learn whether a directory holds anything: its marker, the one that is
 about to go, and another."""
@@ -55,7 +58,7 @@ class Target:
 class KnownDirectories:
     """Paths that were directories a moment ago, so that using one again costs no request."""
 
-    _LIFETIME_S = 30.0
+    _LIFETIME_S = 10.0
     _MOST = 10_000
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -94,12 +97,16 @@ class Names:
 
     async def check_directory(self, path: VirtualPath) -> None:
         """Return if `path` is a directory. Raises NOT_FOUND. At most two requests, at once."""
-        if path in self.known:
-            return
         key = directory_key(path, self._prefix)
+        if self._is_known(path, key):
+            return
         if self._recent.find(key) is None:
             await first_success(self._client.head_object(key), self._check_below(key))
         self.known.add(path)
+
+    def _is_known(self, path: VirtualPath, key: str) -> bool:
+        """Whether `path` was a directory a moment ago and nobody here has removed it since."""
+        return path in self.known and not self._recent.is_deleted(key)
 
     async def _check_below(self, key: str) -> None:
         if not await self.has_entries(key):
@@ -129,7 +136,7 @@ class Names:
     async def look_at_target(self, path: VirtualPath) -> Target:
         """Say what stands in the way of a file at `path`."""
         key = file_key(path, self._prefix)
-        if path in self.known:
+        if self._is_known(path, key + "/"):
             return Target(key, obstacle=ErrorKind.IS_DIRECTORY)
         (etag, is_directory), below_file = await together(
             self._file_and_directory(key), self.has_file_above(path)
@@ -163,14 +170,16 @@ class Names:
         unknown = []
         for ancestor in ancestors(path):
             key = directory_key(ancestor, self._prefix)
-            if ancestor in self.known or self._recent.find(key) is not None:
+            if self._is_known(ancestor, key) or self._recent.find(key) is not None:
                 break
             unknown.append(ancestor)
-        found = await together(*(self.is_file(ancestor) for ancestor in unknown))
-        if not any(found):
-            for ancestor in unknown:
-                self.known.add(ancestor)
-        return any(found)
+        for start in range(0, len(unknown), _AT_ONCE):
+            some = unknown[start : start + _AT_ONCE]
+            if any(await together(*(self.is_file(ancestor) for ancestor in some))):
+                return True
+        for ancestor in unknown:
+            self.known.add(ancestor)
+        return False
 
     async def is_file(self, path: VirtualPath) -> bool:
         """Whether `path` is a file; one request."""

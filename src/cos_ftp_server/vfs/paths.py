@@ -97,13 +97,13 @@ def directory_key(path: VirtualPath, prefix: str = "") -> str:
     return prefix if path == "/" else f"{prefix}{path[1:]}/"
 
 
-def check_name(path: VirtualPath, prefix: str = "") -> None:
+def check_name(path: VirtualPath, prefix: str = "", *, is_directory: bool = False) -> None:
     """Refuse a path that cannot become an object key, before anything is sent.
 
     COS forbids the bytes 0x18-0x1B and a leading backslash, and counts at most 850 bytes;
     NUL, CR and LF could never be named in an FTP command again. Raises StorageError(BAD_NAME).
     """
-    key = directory_key(path, prefix)
+    key = prefix + path[1:] + "/" * is_directory
     if (
         len(key.encode()) > MAX_KEY_BYTES
         or key.startswith("\\")

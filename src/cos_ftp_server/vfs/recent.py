@@ -7,6 +7,7 @@ just done, so changes are remembered for a short time, bounded in number, per bu
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from cos_ftp_server.cos.types import ObjectMeta
 
@@ -38,14 +39,23 @@ class RecentChanges:
                 self._remember(directory, marker)
             directory = _prefix_of(directory)
 
-    def deleted(self, key: str) -> None:
-        """Remember that `key` is gone, or about to go."""
+    def deleted(self, key: str) -> ObjectMeta | None:
+        """Remember that `key` is gone, or about to go; return what was known to be there."""
+        former = self.find(key)
         self._remember(key, None)
+        return former
 
-    def forget(self, key: str) -> None:
-        """Know nothing about `key` any more."""
-        if self._expires.pop(key, None) is not None:
+    def undelete(self, key: str, former: ObjectMeta | None) -> None:
+        """Know again what was known before `deleted`, which has turned out to be untrue."""
+        if former is not None:
+            self._remember(key, former)
+        elif self._expires.pop(key, None) is not None:
             self._drop(key)
+
+    def moved(self, source: ObjectMeta, key: str) -> None:
+        """Remember that an object has another name now."""
+        self.deleted(source.key)
+        self.wrote(replace(source, key=key))
 
     def find(self, key: str) -> ObjectMeta | None:
         """Return the object if it was written lately and not deleted since."""

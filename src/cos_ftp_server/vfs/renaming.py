@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.types import DeleteFailure, ObjectMeta
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.cleanup import Cleanups
+from cos_ftp_server.vfs.concurrency import dismiss
 from cos_ftp_server.vfs.copying import copy_object
+from cos_ftp_server.vfs.recent import RecentChanges
 
 __all__ = ["rename_tree"]
 
@@ -19,13 +21,17 @@ _SETTLE_S = 10.0
 _log = logging.getLogger(__name__)
 
 
-async def rename_tree(client: CosClient, cleanups: Cleanups, source: str, target: str) -> None:
+async def rename_tree(
+    client: CosClient, cleanups: Cleanups, recent: RecentChanges, source: str, target: str
+) -> None:
     """Move every object below the key prefix `source` to below `target` (both end with "/").
 
     Nothing may lie below `target` yet. Deleting begins after the last copy, and only what was
-    copied is deleted. When a copy fails, the copies made so far are taken away again.
+    copied and has not changed since is deleted. When a copy fails, the copies made so far are
+    taken away again. Raises CHANGED if a file was replaced meanwhile: then it is at both places,
+    the new one at the old.
     """
-    move = _TreeMove(client, source, target)
+    move = _TreeMove(client, cleanups, recent, source, target)
     try:
         await move.copy_all()
     except BaseException:
@@ -35,13 +41,23 @@ async def rename_tree(client: CosClient, cleanups: Cleanups, source: str, target
 
 
 class _TreeMove:
-    def __init__(self, client: CosClient, source: str, target: str) -> None:
+    def __init__(
+        self,
+        client: CosClient,
+        cleanups: Cleanups,
+        recent: RecentChanges,
+        source: str,
+        target: str,
+    ) -> None:
         self._client = client
+        self._cleanups = cleanups
+        self._recent = recent
         self._source = source
         self._target = target
         self._slots = asyncio.Semaphore(_PARALLEL_COPIES)
-        self._keys: list[str] = []
-        self._copies: set[asyncio.Task[None]] = set()
+        self._sources: dict[str, ObjectMeta] = {}  # by their keys, once copied
+        self._copied: dict[str, str] = {}  # ETags of the copies, by their keys
+        self._copying: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
 
     async def copy_all(self) -> None:
@@ -49,38 +65,42 @@ class _TreeMove:
             await self._slots.acquire()
             if self._failure:
                 break
-            self._keys.append(listed.key)
             task = asyncio.create_task(self._copy(listed.key))
-            self._copies.add(task)
-            task.add_done_callback(self._copied)
-        while self._copies and not self._failure:
-            await asyncio.wait(self._copies, return_when=asyncio.FIRST_EXCEPTION)
+            self._copying.add(task)
+            task.add_done_callback(self._ended)
+        while self._copying and not self._failure:
+            await asyncio.wait(self._copying, return_when=asyncio.FIRST_EXCEPTION)
         if self._failure:
             raise self._failure
 
     async def _copy(self, key: str) -> None:
         meta = await self._client.head_object(key)
-        await copy_object(self._client, meta, self._renamed(key))
+        target = self._target + key[len(self._source) :]
+        stored = await copy_object(self._client, self._cleanups, meta, target, may_replace=False)
+        self._sources[key] = meta
+        self._copied[target] = stored.etag
 
-    def _copied(self, task: asyncio.Task[None]) -> None:
-        self._copies.discard(task)
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._copying.discard(task)
         self._slots.release()
         if not task.cancelled() and (error := task.exception()) and self._failure is None:
             self._failure = error
 
     async def undo(self) -> None:
         """Take away what was copied. A copy under way may yet succeed: it is waited for."""
-        if self._copies:
-            _, late = await asyncio.wait(self._copies, timeout=_SETTLE_S)
-            for task in late:
-                task.cancel()
-        copies = [self._renamed(key) for key in self._keys]
-        for failure in await _delete(self._client, copies):
+        if self._copying:
+            _, late = await asyncio.wait(self._copying, timeout=_SETTLE_S)
+            await dismiss(*late)
+        for failure in await self._delete_unchanged(self._target, self._copied):
             _log.error("copy left behind: %r: %s %s", failure.key, failure.code, failure.message)
 
     async def delete_sources(self) -> None:
         """Delete what has been copied. Raises StorageError if something of it stays."""
-        failures = await _delete(self._client, self._keys)
+        etags = {key: meta.etag for key, meta in self._sources.items()}
+        for meta in self._sources.values():
+            if not self._is_replaced(meta.key, meta.etag):
+                self._recent.moved(meta, self._target + meta.key[len(self._source) :])
+        failures = await self._delete_unchanged(self._source, etags)
         if failures:
             raise StorageError(
                 ErrorKind.UNAVAILABLE,
@@ -90,8 +110,25 @@ class _TreeMove:
                 detail=f"{len(failures)} files are there twice: {failures[0].message}",
             )
 
-    def _renamed(self, key: str) -> str:
-        return self._target + key[len(self._source) :]
+    async def _delete_unchanged(self, prefix: str, etags: Mapping[str, str]) -> list[DeleteFailure]:
+        """Delete the objects that still have these ETags; return what could not be deleted."""
+        changed = {
+            meta.key: meta.etag
+            async for meta in _all_objects(self._client, prefix)
+            if etags.get(meta.key, meta.etag) != meta.etag
+        }
+        kept = {key for key in etags if key in changed or self._is_replaced(key, etags[key])}
+        keys = [key for key in etags if key not in kept]
+        failures = [DeleteFailure(key, "", "it was replaced meanwhile") for key in kept]
+        batch = self._client.dialect.max_batch
+        for start in range(0, len(keys), batch):
+            failures += await self._client.delete_objects(keys[start : start + batch])
+        return failures
+
+    def _is_replaced(self, key: str, etag: str) -> bool:
+        """Whether this server has acknowledged another object of that name."""
+        known = self._recent.find(key)
+        return known is not None and known.etag != etag
 
 
 async def _all_objects(client: CosClient, prefix: str) -> AsyncIterator[ObjectMeta]:
@@ -103,10 +140,3 @@ async def _all_objects(client: CosClient, prefix: str) -> AsyncIterator[ObjectMe
         if not page.next_marker:
             return
         marker = page.next_marker
-
-
-async def _delete(client: CosClient, keys: list[str]) -> list[DeleteFailure]:
-    failures: list[DeleteFailure] = []
-    for start in range(0, len(keys), client.dialect.max_batch):
-        failures += await client.delete_objects(keys[start : start + client.dialect.max_batch])
-    return failures

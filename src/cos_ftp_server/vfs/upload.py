@@ -8,8 +8,7 @@ what COS answers. Whatever ends other than by `commit` leaves nothing behind.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from cos_ftp_server.cos.client import CosClient
@@ -21,6 +20,8 @@ from cos_ftp_server.vfs.buffers import BufferPool, PartBuffer
 from cos_ftp_server.vfs.concurrency import dismiss
 from cos_ftp_server.vfs.names import Target
 from cos_ftp_server.vfs.parts import PartLadder
+from cos_ftp_server.vfs.publishing import MissingCrc, Publication
+from cos_ftp_server.vfs.recent import RecentChanges
 
 __all__ = ["Upload", "UploadEngine", "discard_multipart"]
 
@@ -31,11 +32,7 @@ _PARTS_AHEAD = 8
 50 MiB/s and 20 ms of latency to take more than 200 MiB/s, and a bound on one client's memory."""
 
 _ATTEMPTS = 4
-"""How often a part is sent again after a wrong checksum, or a complete settled."""
-
-_HASTE_S = 0.005
-"""How long a small file waits for doubts while it is not known whether it replaces another. A
-client that was killed was seen to be gone within 0.5 ms, on a machine that was not overloaded."""
+"""How often a part is sent again after a wrong checksum."""
 
 _ABORT_ATTEMPTS = 6
 _PAUSE_S = 0.2  # doubled each time, with full jitter
@@ -53,6 +50,7 @@ class UploadEngine:
     pool: BufferPool
     ladder: PartLadder
     slots: asyncio.Semaphore
+    missing_crc: MissingCrc = field(default_factory=MissingCrc)
 
 
 class Upload:
@@ -68,7 +66,7 @@ class Upload:
         key: str,
         options: ObjectOptions,
         target: asyncio.Task[Target],
-        on_stored: Callable[[ObjectMeta], None],
+        recent: RecentChanges,
         *,
         may_replace: bool = True,
     ) -> None:
@@ -78,8 +76,10 @@ class Upload:
         self._key = key
         self._options = options
         self._target = target
-        self._on_stored = on_stored
-        self._may_replace = may_replace
+        self._recent = recent
+        self._publication = Publication(
+            engine.client, key, options, target, engine.missing_crc, recent, may_replace=may_replace
+        )
         self._buffer: PartBuffer | None = None
         self._buffer_crc = 0
         self._crc = 0  # of all parts that have left; not of the buffer
@@ -87,7 +87,6 @@ class Upload:
         self._upload_id: asyncio.Task[str] | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self._parts: dict[int, CompletedPart] = {}
-        self._put_task: asyncio.Task[Stored] | None = None
         self._failure: StorageError | None = None
         target.add_done_callback(self._target_seen)
 
@@ -188,16 +187,11 @@ class Upload:
         try:
             upload_id = await asyncio.shield(upload)
             async with self._engine.slots:
-                part = await self._verified(
-                    crc,
-                    lambda: self._engine.client.upload_part(
-                        self._key, upload_id, number, buffer.contents()
-                    ),
-                )
+                part = await self._upload_part(upload_id, number, buffer.contents(), crc)
         except StorageError as error:
             self._fail(error)
         else:
-            self._parts[number] = CompletedPart(number, part.etag)
+            self._parts[number] = part
 
     def _target_seen(self, look: asyncio.Task[Target]) -> None:
         """Stop an upload to an impossible name early."""
@@ -211,18 +205,23 @@ class Upload:
             if task is not asyncio.current_task():
                 task.cancel()
 
-    async def _verified(self, crc: int, send: Callable[[], Awaitable[Stored]]) -> Stored:
-        """Send until COS acknowledges the checksum that was computed on arrival."""
+    async def _upload_part(
+        self, upload_id: str, number: int, body: memoryview, crc: int
+    ) -> CompletedPart:
+        """Send a part until COS acknowledges the checksum that was computed on arrival."""
         for _ in range(_ATTEMPTS):
-            stored = await send()
-            if stored.crc64 is None or stored.crc64 == crc:
-                return stored
-            _log.warning("%r: sent CRC64 %d, stored %d", self._key, crc, stored.crc64)
-            if not self._may_replace and self._upload_id is None:
-                await self._engine.client.delete_object(self._key)  # or it would be in the way
+            part = await self._engine.client.upload_part(self._key, upload_id, number, body)
+            if part.crc64 is None or part.crc64 == crc:
+                return CompletedPart(number, part.etag)
+            _log.warning("%r part %d: sent CRC64 %d, stored %d", self._key, number, crc, part.crc64)
         raise self._error(ErrorKind.INTEGRITY, temporary=True)
 
     # Ending
+
+    @property
+    def is_publishing(self) -> bool:
+        """Whether only the outcome can tell what is at the path."""
+        return self._publication.is_under_way
 
     async def commit(self, confirm: Confirmation = _no_doubt) -> Receipt:
         """Publish the file; see `ObjectWriter.commit`."""
@@ -231,13 +230,16 @@ class Upload:
         confirming = asyncio.create_task(confirm())
         try:
             if self._upload_id is None:
-                stored = await self._commit_whole(confirming)
+                self._crc = self._buffer_crc
+                body = self._buffer.contents() if self._buffer else memoryview(b"")
+                stored = await self._publication.put(body, self._crc, confirming)
             else:
                 stored = await self._commit_parts(self._upload_id, confirming)
         finally:
             await dismiss(confirming)
+        self._release_buffer(reusable=True)
         self.committed = True
-        self._on_stored(
+        self._recent.wrote(
             ObjectMeta(
                 key=self._key,
                 size=self.received,
@@ -249,58 +251,6 @@ class Upload:
         )
         return Receipt(self.received, self._crc)
 
-    async def _commit_whole(self, confirming: asyncio.Task[None]) -> Stored:
-        """PUT what is in the buffer.
-
-        Where no file would be replaced, the confirmation is waited for meanwhile; should it fail,
-        or the name turn out to be impossible, `abort` takes the new object away again. Where a
-        file would be replaced, it is waited for first. A client that sends a small file in no
-        time is done before that is known: then a moment must do, or each would cost it
-        two round trips instead of one.
-        """
-        self._crc = self._buffer_crc
-        if not self._is_new():
-            patience = None if self._target.done() else _HASTE_S
-            await asyncio.wait((confirming,), timeout=patience)
-            if confirming.done():
-                confirming.result()
-        self._put_task = put = asyncio.create_task(self._put())
-        await asyncio.wait((put, self._target, confirming))
-        stored = put.result()
-        confirming.result()
-        if refusal := self._target.result().refusal():
-            raise refusal
-        self._release_buffer(reusable=True)
-        return stored
-
-    def _is_new(self) -> bool:
-        """Whether the look at the name has found that there is no file."""
-        target = self._target
-        return target.done() and not target.cancelled() and not target.result().etag
-
-    async def _put(self) -> Stored:
-        body = self._buffer.contents() if self._buffer else b""
-        client = self._engine.client
-        try:
-            return await self._verified(
-                self._crc,
-                lambda: client.put_object(
-                    self._key,
-                    body,
-                    options=self._options,
-                    forbid_overwrite=not self._may_replace,
-                ),
-            )
-        except StorageError as error:
-            if error.kind is ErrorKind.INTEGRITY:
-                await client.delete_object(self._key)
-            # What exists may be this very file, stored by a try that got no answer.
-            elif (error.temporary or error.kind is ErrorKind.EXISTS) and (
-                there := await self._look()
-            ):
-                return there
-            raise
-
     async def _commit_parts(
         self, upload: asyncio.Task[str], confirming: asyncio.Task[None]
     ) -> Stored:
@@ -310,81 +260,28 @@ class Upload:
             await asyncio.wait(self._sending)
         if self._failure:
             raise self._failure
-        if refusal := (await self._target).refusal():
-            raise refusal
-        await confirming
-        parts = [self._parts[number] for number in sorted(self._parts)]
-        stored = await self._complete(upload.result(), parts)
-        if stored.crc64 is not None and stored.crc64 != self._crc:
-            _log.error("%r: sent CRC64 %d, stored %d", self._key, self._crc, stored.crc64)
-            await self._engine.client.delete_object(self._key)
+        if len(self._parts) != self._number:
             raise self._error(ErrorKind.INTEGRITY, temporary=True)
-        self._release_buffer(reusable=True)
-        return stored
-
-    async def _complete(self, upload_id: str, parts: list[CompletedPart]) -> Stored:
-        """Complete, and when the answer does not say what happened, look at what is there."""
-        client = self._engine.client
-        for attempt in range(_ATTEMPTS):
-            try:
-                return await client.complete_multipart(
-                    self._key, upload_id, parts, forbid_overwrite=not self._may_replace
-                )
-            except StorageError as error:
-                unclear = error.temporary or error.kind in (
-                    ErrorKind.NO_UPLOAD,
-                    ErrorKind.CONFLICT,
-                )
-                if not unclear:
-                    raise
-                if there := await self._look():
-                    return there
-                if error.kind is ErrorKind.NO_UPLOAD or attempt == _ATTEMPTS - 1:
-                    raise
-            await asyncio.sleep(_PAUSE_S * 2**attempt * random.random())  # noqa: S311 - jitter
-        raise self._error(ErrorKind.UNAVAILABLE, temporary=True)
-
-    async def _look(self) -> Stored | None:
-        """Return the object if it is, beyond doubt, what was sent."""
-        try:
-            meta = await self._engine.client.head_object(self._key)
-        except StorageError as error:
-            _log.warning("cannot tell whether %r was stored: %s", self._key, error)
-            return None
-        if meta.size != self.received or meta.crc64 != self._crc:
-            return None
-        return Stored(etag=meta.etag, crc64=meta.crc64)
+        parts = [self._parts[number] for number in sorted(self._parts)]
+        return await self._publication.complete(
+            upload.result(), parts, self.received, self._crc, confirming
+        )
 
     async def abort(self) -> None:
         """Leave nothing behind: no task, memory, object or multipart upload. Never raises."""
-        if self._put_task is not None:
-            await self._take_back(self._put_task)
+        await self._publication.take_back()
         await dismiss(self._target, *self._sending)
         self._release_buffer(reusable=False)
-        if self._upload_id is not None:
-            await asyncio.wait((self._upload_id,))
-            if not self._upload_id.cancelled() and not self._upload_id.exception():
-                await discard_multipart(self._engine.client, self._key, self._upload_id.result())
-
-    async def _take_back(self, put: asyncio.Task[Stored]) -> None:
-        """End a PUT that is not to count.
-
-        One that replaces a file is cut, and if that comes too late the whole new file is there.
-        One that replaces none is let through and deleted, if it is still the same object.
-        """
-        if not self._is_new():
-            await dismiss(put)
-            return
-        await asyncio.wait((put,))
-        if put.cancelled() or put.exception():
+        if self._upload_id is None:
             return
         try:
-            meta = await self._engine.client.head_object(self._key)
-            if meta.etag == put.result().etag:
-                await self._engine.client.delete_object(self._key)
-        except StorageError as error:
-            if error.kind is not ErrorKind.NOT_FOUND:
-                _log.error("%r was stored but not acknowledged, and stays: %s", self._key, error)
+            await asyncio.wait((self._upload_id,))
+        except asyncio.CancelledError:
+            self._upload_id.cancel()
+            _log.error("multipart upload may be left behind: key=%r, not yet named", self._key)
+            raise
+        if not self._upload_id.cancelled() and not self._upload_id.exception():
+            await discard_multipart(self._engine.client, self._key, self._upload_id.result())
 
     def _release_buffer(self, *, reusable: bool) -> None:
         buffer, self._buffer = self._buffer, None
@@ -395,8 +292,8 @@ class Upload:
         return StorageError(kind, operation="upload", key=self._key, temporary=temporary)
 
 
-async def discard_multipart(client: CosClient, key: str, upload_id: str) -> bool:
-    """Abort a multipart upload until COS no longer knows it; say whether that was achieved.
+async def discard_multipart(client: CosClient, key: str, upload_id: str) -> None:
+    """Abort a multipart upload until COS no longer knows it.
 
     A part that was in flight may be recorded after the abort, hence the look afterwards
     (COS: Abort Multipart Upload). What stays is logged with its UploadId: it costs money.
@@ -410,11 +307,10 @@ async def discard_multipart(client: CosClient, key: str, upload_id: str) -> bool
                 await client.list_parts(key, upload_id)
             except StorageError as error:
                 if error.kind is ErrorKind.NO_UPLOAD:
-                    return True
+                    return
                 problem = error
             await asyncio.sleep(_PAUSE_S * 2**attempt * random.random())  # noqa: S311 - jitter
     except asyncio.CancelledError:
         _log.error(left_behind, key, upload_id, "the server was stopped")
         raise
     _log.error(left_behind, key, upload_id, problem)
-    return False

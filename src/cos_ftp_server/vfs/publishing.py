@@ -1,0 +1,233 @@
+"""The moment at which an upload becomes the file, and how that is taken back.
+
+Owns the order of things at the end of an upload: what must be known before a file is replaced,
+what is compared with what, what an unclear answer means. It must not know where the bytes came
+from.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+
+from cos_ftp_server.cos.client import CosClient
+from cos_ftp_server.cos.types import CompletedPart, ObjectOptions, Stored
+from cos_ftp_server.errors import ErrorKind, StorageError
+from cos_ftp_server.vfs.concurrency import dismiss
+from cos_ftp_server.vfs.names import Target
+from cos_ftp_server.vfs.recent import RecentChanges
+
+__all__ = ["MissingCrc", "Publication"]
+
+_log = logging.getLogger(__name__)
+
+_ATTEMPTS = 4
+"""How often a body is sent again after a wrong checksum, or a complete settled."""
+
+_PAUSE_S = 0.2  # doubled each time, with full jitter
+
+
+class MissingCrc:
+    """Warns once that a store tells no CRC64, so that only sizes can be compared."""
+
+    def __init__(self) -> None:
+        self._has_warned = False
+
+    def note(self) -> None:
+        """Take note of an answer without a CRC64."""
+        if not self._has_warned:
+            self._has_warned = True
+            _log.warning("the store tells no CRC64: only the sizes of files are compared")
+
+
+class Publication:
+    """The end of one upload to `key`. Call `put` or `complete` once, and `take_back` if it fails.
+
+    `target` is the look at the name, which may still be under way.
+    """
+
+    def __init__(
+        self,
+        client: CosClient,
+        key: str,
+        options: ObjectOptions,
+        target: asyncio.Task[Target],
+        missing_crc: MissingCrc,
+        recent: RecentChanges,
+        *,
+        may_replace: bool,
+    ) -> None:
+        self._client = client
+        self._key = key
+        self._options = options
+        self._target = target
+        self._missing_crc = missing_crc
+        self._recent = recent
+        self._may_replace = may_replace
+        self._creating: asyncio.Task[Stored] | None = None  # a PUT that replaces nothing
+        self._replacing: asyncio.Task[Stored] | None = None  # a PUT that may
+        self._completing: asyncio.Task[Stored] | None = None
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the old file may be gone at any moment: only the outcome can tell."""
+        tasks = (self._replacing, self._completing)
+        return any(task is not None and not task.done() for task in tasks)
+
+    async def put(self, body: memoryview, crc: int, confirming: asyncio.Task[None]) -> Stored:
+        """Store a file that is a single object.
+
+        As long as it is not known that there is a file, the store is told to replace none. Such
+        an object may come before the confirmation, and before the name is known to be possible,
+        since it can be taken away again: a client that sends a small file waits for one round
+        trip. A file that is there is replaced after the confirmation.
+        """
+        if not self._replaces():
+            self._creating = asyncio.create_task(self._send(body, crc, forbid=True))
+            await asyncio.wait((self._creating, self._target, confirming))
+            try:
+                stored = self._creating.result()
+            except StorageError as error:
+                if error.kind is not ErrorKind.EXISTS or not self._may_replace:
+                    raise
+            else:
+                confirming.result()
+                if refusal := self._target.result().refusal():
+                    raise refusal
+                return stored
+        await confirming
+        self._replacing = asyncio.create_task(self._send(body, crc, forbid=not self._may_replace))
+        return await asyncio.shield(self._replacing)
+
+    def _replaces(self) -> bool:
+        """Whether it is known that there is a file."""
+        if self._recent.find(self._key) is not None:
+            return True
+        target = self._target
+        return target.done() and not target.cancelled() and bool(target.result().etag)
+
+    async def _send(self, body: memoryview, crc: int, *, forbid: bool) -> Stored:
+        """PUT until the store acknowledges the checksum that was computed on arrival."""
+        is_wrong = False
+        try:
+            for _ in range(_ATTEMPTS):
+                stored = await self._client.put_object(
+                    self._key,
+                    body,
+                    options=self._options,
+                    forbid_overwrite=forbid and not is_wrong,  # a wrong one is our own
+                )
+                if await self._agrees(stored, len(body), crc):
+                    return stored
+                is_wrong = True
+            raise self._error(ErrorKind.INTEGRITY)
+        except StorageError as error:
+            if is_wrong:
+                await self._client.delete_object(self._key)
+            elif self._is_unclear(error) and (there := await self._look(len(body), crc)):
+                return there
+            raise
+
+    def _is_unclear(self, error: StorageError) -> bool:
+        """Whether the file may be stored: what exists may be this very one, from an earlier try."""
+        is_taken = error.kind is ErrorKind.EXISTS and not self._may_replace
+        return error.temporary or is_taken
+
+    async def complete(
+        self,
+        upload_id: str,
+        parts: Sequence[CompletedPart],
+        size: int,
+        crc: int,
+        confirming: asyncio.Task[None],
+    ) -> Stored:
+        """Make the parts the file. Once that has begun, it goes on to its outcome."""
+        if refusal := (await self._target).refusal():
+            raise refusal
+        await confirming
+        self._completing = asyncio.create_task(self._complete(upload_id, parts, size, crc))
+        stored = await asyncio.shield(self._completing)
+        if not await self._agrees(stored, size, crc):
+            await self._client.delete_object(self._key)
+            raise self._error(ErrorKind.INTEGRITY)
+        return stored
+
+    async def _complete(
+        self, upload_id: str, parts: Sequence[CompletedPart], size: int, crc: int
+    ) -> Stored:
+        """Complete, and when the answer does not say what happened, look at what is there."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                return await self._client.complete_multipart(
+                    self._key, upload_id, parts, forbid_overwrite=not self._may_replace
+                )
+            except StorageError as error:
+                is_gone = error.kind is ErrorKind.NO_UPLOAD
+                if not (error.temporary or is_gone or error.kind is ErrorKind.CONFLICT):
+                    raise
+                if there := await self._look(size, crc):
+                    return there
+                if is_gone or attempt == _ATTEMPTS - 1:
+                    raise
+            await asyncio.sleep(_PAUSE_S * 2**attempt * random.random())  # noqa: S311 - jitter
+        raise self._error(ErrorKind.UNAVAILABLE)
+
+    async def _agrees(self, stored: Stored, size: int, crc: int) -> bool:
+        """Whether the store has what was sent; where it tells no CRC64, the size must do."""
+        told = stored.crc64
+        if told is None:
+            meta = await self._client.head_object(self._key)
+            told = meta.crc64
+            if told is None:
+                self._missing_crc.note()
+            if meta.size != size:
+                _log.error("%r: sent %d bytes, stored %d", self._key, size, meta.size)
+                return False
+        if told not in (None, crc):
+            _log.error("%r: sent CRC64 %d, stored %d", self._key, crc, told)
+            return False
+        return True
+
+    async def _look(self, size: int, crc: int) -> Stored | None:
+        """Return the object if it is, beyond doubt, what was sent."""
+        try:
+            meta = await self._client.head_object(self._key)
+        except StorageError as error:
+            _log.warning("cannot tell whether %r was stored: %s", self._key, error)
+            return None
+        if meta.size != size or meta.crc64 != crc:
+            return None
+        return Stored(etag=meta.etag, crc64=meta.crc64)
+
+    async def take_back(self) -> None:
+        """End what must not count; return when nothing is under way any more. Never raises.
+
+        A new object is let through and deleted, if it is still the same and nobody else has been
+        told that a file of that name is stored. A PUT that replaces a
+        file is cut; when that comes too late, the whole new file is there, as after a complete.
+        """
+        if self._replacing is not None:
+            await dismiss(self._replacing)
+        if self._completing is not None:
+            await asyncio.wait((self._completing,))
+            if not self._completing.cancelled() and not self._completing.exception():
+                _log.warning("%r was complete when its upload was broken off", self._key)
+        if self._creating is not None:
+            await asyncio.wait((self._creating, self._target))
+            if not self._creating.cancelled() and not self._creating.exception():
+                await self._delete_new(self._creating.result())
+
+    async def _delete_new(self, stored: Stored) -> None:
+        if self._replacing is not None or self._recent.find(self._key) is not None:
+            return
+        found = "" if self._target.cancelled() else self._target.result().etag
+        try:
+            meta = await self._client.head_object(self._key)
+            if meta.etag == stored.etag and found in ("", stored.etag):
+                await self._client.delete_object(self._key)
+        except StorageError as error:
+            if error.kind is not ErrorKind.NOT_FOUND:
+                _log.error("%r was stored but not acknowledged, and stays: %s", self._key, error)
+
+    def _error(self, kind: ErrorKind) -> StorageError:
+        return StorageError(kind, operation="upload", key=self._key, temporary=True)
