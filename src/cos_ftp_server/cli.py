@@ -49,9 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(error.format_message())
     except click.Abort:
         _complain("aborted")
-    except (OSError, GatewayError) as error:
-        for line in str(error).splitlines():  # a ConfigError has a line for each problem
-            _complain(line)
+    except ConfigError as error:
+        for problem in error.problems:
+            label = "warning" if problem.is_warning else "error"
+            click.echo(f"{PROGRAM}: {label}: {problem.located(error.source)}", err=True)
+    except OSError as error:
+        _complain(error.strerror or str(error))
+    except GatewayError as error:
+        _complain(str(error))
     else:
         return 0
     return EXIT_FAILED
@@ -203,7 +208,8 @@ def _reload(path: Path) -> Settings | None:
         settings, warnings = load_settings(path, check_memory=False)
     except ConfigError as error:
         for problem in error.problems:
-            _log.error("%s", problem.located(str(path)))
+            level = logging.WARNING if problem.is_warning else logging.ERROR
+            _log.log(level, "%s", problem.located(str(path)))
         _log.error("%s was not loaded, everything stays as it was", path)
         return None
     for warning in warnings:

@@ -84,12 +84,16 @@ class StorageError(GatewayError):
 
 @dataclass(frozen=True, slots=True)
 class ConfigProblem:
-    """One mistake in a configuration file; `line` is 1-based, 0 when no line is to blame."""
+    """One mistake in a configuration file; `line` is 1-based, 0 when no line is to blame.
+
+    A warning alone does not make the file unusable.
+    """
 
     section: str
     key: str
     message: str
     line: int = 0
+    is_warning: bool = False
 
     def located(self, source: str) -> str:
         """Return the mistake in one line, in front of it where in `source` it is."""

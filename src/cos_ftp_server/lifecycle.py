@@ -76,6 +76,8 @@ async def run_service(
             if await _until(signals.stop, service.start()):
                 announce(service.url)
                 _log.info("ready at %s", service.url)
+                if reload is not None and _is_hangup_ignored():
+                    _log.info("SIGHUP is ignored, as nohup wants it: to reload, start again")
                 manager.ready()
                 await _serve(signals, manager, reload)
                 manager.stopping()
@@ -121,6 +123,10 @@ async def _until(event: asyncio.Event, work: Coroutine[Any, Any, object]) -> boo
     return is_over
 
 
+def _is_hangup_ignored() -> bool:
+    return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
 class _Signals:
     """What signals have asked for."""
 
@@ -134,7 +140,7 @@ class _Signals:
         """Listen to signals within this context."""
         actions = dict.fromkeys(_STOP_SIGNALS, self._stop)
         # nohup has SIGHUP ignored, and whoever uses it means that.
-        if with_hangup and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        if with_hangup and not _is_hangup_ignored():
             actions[signal.SIGHUP] = self.hangup.set
         loop = asyncio.get_running_loop()
         for number, action in actions.items():

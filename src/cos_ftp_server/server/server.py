@@ -159,6 +159,10 @@ def _bind(host: str, port: int) -> socket.socket:
             # IPv4 clients must look like IPv4 clients: PASV and the peer check depend on it.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        reason = f"cannot listen on {host} port {port}: {error.strerror}"
+        raise OSError(error.errno, reason) from error
     except BaseException:
         sock.close()
         raise

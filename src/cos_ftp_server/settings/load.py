@@ -10,7 +10,6 @@ import shlex
 import stat
 import sys
 from collections.abc import Collection
-from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from pydantic import ValidationError
@@ -65,8 +64,7 @@ def load_settings(path: str | os.PathLike[str], *, check_memory: bool = True) ->
     settings = loader.load(parse_ini(content))
     if settings is None:
         # A mistyped key often explains why another one is missing: warnings belong in the list.
-        warnings = [replace(item, message=f"warning: {item.message}") for item in loader.warnings]
-        found = sorted(loader.problems + warnings, key=lambda item: item.line or sys.maxsize)
+        found = sorted(loader.problems + loader.warnings, key=lambda item: item.line or sys.maxsize)
         raise ConfigError(source, tuple(found))
     return LoadedSettings(settings, tuple(loader.warnings))
 
@@ -116,7 +114,7 @@ class _Loader:
 
     def warn(self, section: str, key: str, message: str, line: int = 0) -> None:
         """Note something that does not keep the settings from being used."""
-        self.warnings.append(ConfigProblem(section, key, message, line))
+        self.warnings.append(ConfigProblem(section, key, message, line, is_warning=True))
 
     def _report(self, section: IniSection, key: str, message: str) -> None:
         entry = section.entries.get(key)
