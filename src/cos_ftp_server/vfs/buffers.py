@@ -110,19 +110,20 @@ class PartBuffer:
 
 
 class BufferPool:
-    """`total` bytes for all transfers, an eighth of them for finishers.
+    """`total` bytes for all transfers, an eighth of them in reserve.
 
-    `smallest_part` is what the store accepts as a part, and so what a finisher is entitled to.
+    Half of the reserve is for finishers, half for uploads that begin. `smallest_part` is what
+    the store accepts as a part, and so what a finisher is entitled to.
     """
 
     def __init__(self, total: int, *, smallest_part: int) -> None:
         self.total = total
-        self.reserve = max(total // 8, smallest_part)
+        self.reserve = max(total // 8, 2 * smallest_part)
         if self.reserve > total // 2:
             raise ValueError(f"{total} bytes are too few for parts of {smallest_part} bytes")
         self.used = 0
         self._finishers: set[PartBuffer] = set()
-        self._most_finishers = self.reserve // smallest_part
+        self._most_finishers = self.reserve // 2 // smallest_part
         self._warm: dict[int, list[tuple[mmap.mmap, int]]] = {}
         self._warm_bytes = 0
         self._small: list[bytearray] = []
@@ -136,8 +137,15 @@ class BufferPool:
     # For uploads: memory that is waited for.
 
     def acquire_now(self, buffer: PartBuffer, count: int) -> bool:
-        """Grant `count` bytes to `buffer` unless somebody must wait."""
-        if self._waiting or self.used + count > self.total - self.reserve:
+        """Grant `count` bytes to `buffer` unless somebody must wait.
+
+        A buffer's first bytes come before those who wait for more, and out of half of the
+        reserve: small uploads go on while large ones wait for a store that hangs.
+        """
+        if buffer.granted == 0:
+            if self.used + count > self.total:
+                return False
+        elif self._waiting or self.used + count > self.total - self.reserve:
             return False
         self._grant(buffer, count)
         return True
@@ -175,7 +183,7 @@ class BufferPool:
             self._serve_finisher(most)
 
     def _serve_finisher(self, waiter: _Waiter) -> None:
-        if self.used + waiter.count <= self.total:
+        if self.used + waiter.count <= self.total - self.reserve // 2:
             self._serve(waiter)
 
     def _serve(self, waiter: _Waiter) -> None:

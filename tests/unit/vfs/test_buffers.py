@@ -104,6 +104,26 @@ async def test_a_cancelled_waiter_leaves_the_queue() -> None:
     assert PartBuffer(pool, MIB).grow_now()
 
 
+async def test_small_uploads_go_on_while_large_ones_hold_all_they_can_get() -> None:
+    pool = BufferPool(16 * MIB, smallest_part=MIB)
+    hung_uploads = [PartBuffer(pool, 8 * MIB) for _ in range(4)]
+    waiting = [asyncio.create_task(fill(buffer, 8 * MIB)) for buffer in hung_uploads]
+    for _ in range(1000):  # turns enough for each to take all that it can get
+        await asyncio.sleep(0)
+    assert pool.is_pressed
+    small = PartBuffer(pool, 8 * MIB)
+    async with asyncio.timeout(5):
+        await fill(small, 4096)
+    assert pool.used <= pool.total
+    small.release(reusable=True)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    for buffer in hung_uploads:
+        buffer.release(reusable=False)
+    assert pool.used == 0
+
+
 def test_reading_ahead_leaves_half_to_uploads() -> None:
     pool = BufferPool(16 * MIB, smallest_part=MIB)
     assert pool.try_take(8 * MIB)
