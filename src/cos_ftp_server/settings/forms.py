@@ -165,7 +165,12 @@ _parse_region_name = _matching("[a-z0-9-]+", "is no region name")
 
 
 def _parse_endpoint(text: str) -> str | None:
-    return _parse_endpoint_host(text) if text else None
+    if not text:
+        return None
+    port = _parse_endpoint_host(text).rpartition(":")[2]
+    if port.isdecimal() and not 1 <= int(port) <= 65535:
+        raise ValueError("has a port that is not within 1 to 65535")
+    return text
 
 
 def _parse_region(text: str) -> str | None:
@@ -195,9 +200,7 @@ def _parse_password(text: str) -> str:
 def _parse_directory(text: str) -> str:
     if not text:
         raise ValueError("is empty")
-    if not text.startswith("/"):
-        raise ValueError("is not an absolute path")
-    return "/" + os.path.normpath(text).lstrip("/")
+    return "/" + os.path.abspath(text).lstrip("/")  # relative to where the server is started
 
 
 def _parse_prefix(text: str) -> str:
@@ -274,9 +277,7 @@ CREDENTIAL = kept_elsewhere(
         _matching("[!-~]+", "has characters that no API key has"),
     )
 )
-DIRECTORY = Form(
-    "the absolute path of a directory that exists, such as /home/user0", _parse_directory
-)
+DIRECTORY = Form("a directory that exists, such as /home/user0", _parse_directory)
 ENDPOINT = Form(
     "a host name with an optional :PORT and nothing else, such as cos.example.com",
     _parse_endpoint,

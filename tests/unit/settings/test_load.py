@@ -339,7 +339,6 @@ BAD_ACCOUNT = [
     ("cos_endpoint", "cos.example.com/path", "is not a host"),
     ("cos_endpoint", "ap-xxx.myqcloud.com", "is a placeholder"),
     ("cos_protocol", "ftp", "is not known; right would be https or http"),
-    ("home_dir", "user0", "is not an absolute path"),
     ("home_dir", "/no such/place", "mend with: mkdir -p '/no such/place'"),
     ("home_dir", None, "is required"),
     ("ftp_login_user_name", "", "is empty"),
