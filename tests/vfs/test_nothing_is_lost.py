@@ -1,6 +1,7 @@
 """Files that others have stored, or that were there before, survive what happens beside them."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -35,6 +36,24 @@ async def test_a_body_that_the_store_refuses_costs_nobody_a_file(world: World) -
         await world.store("/f", b"new")
     world.emulator.faults.clear()
     assert await world.load("/f") == OLD
+
+
+async def test_bits_that_flip_on_the_way_again_and_again_cost_nobody_a_file(world: World) -> None:
+    await world.store("/f", OLD)
+    world.emulator.faults.add(Fault(operation="PutObject", corrupt_at=1))
+    for fs in (world.fs, world.another_file_system()):
+        with pytest.raises(StorageError):
+            await replace(world, fs=fs).store("/f", b"new")
+    world.emulator.faults.clear()
+    assert await world.load("/f") == OLD
+
+
+@pytest.mark.parametrize("size", [10, 3 * MIB])
+async def test_a_wrong_checksum_in_an_answer_is_looked_into(world: World, size: int) -> None:
+    for operation in ("PutObject", "CompleteMultipartUpload"):
+        world.emulator.faults.add(Fault(operation=operation, crc="wrong"))
+    await world.store("/f", bytes(size))
+    assert await world.load("/f") == bytes(size)
 
 
 @pytest.mark.parametrize(

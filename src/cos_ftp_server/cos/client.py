@@ -144,16 +144,20 @@ class CosClient(MultipartClient):
         *,
         options: ObjectOptions = NO_OPTIONS,
         forbid_overwrite: bool = False,
+        md5: bytes = b"",
     ) -> Stored:
         """Create or replace an object of at most `dialect.max_put_bytes` (COS: PUT Object).
 
         With `forbid_overwrite` raises EXISTS; that may be this call's own object when an
-        earlier try has succeeded without an answer: HEAD tells.
+        earlier try has succeeded without an answer: HEAD tells. With the `md5` of the body the
+        store refuses a body that has changed on the way, before it replaces anything.
         """
         headers = format_options(options, self.dialect)
         if forbid_overwrite:
             name, value = self.dialect.forbid_overwrite
             headers[name] = value
+        if md5:
+            headers["Content-MD5"] = base64.b64encode(md5).decode()
         request = self._request(
             "put object", "PUT", key, headers=headers, body=body, limits=self._limits.body
         )
