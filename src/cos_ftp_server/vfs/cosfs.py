@@ -34,7 +34,7 @@ from cos_ftp_server.vfs.paths import (
 )
 from cos_ftp_server.vfs.recent import RecentChanges
 from cos_ftp_server.vfs.renaming import rename_tree
-from cos_ftp_server.vfs.upload import Upload, UploadEngine
+from cos_ftp_server.vfs.upload import Upload, UploadEngine, too_large
 
 __all__ = ["CosFileSystem"]
 
@@ -152,7 +152,7 @@ class CosFileSystem:
         check_name(path, self._prefix)
         key = file_key(path, self._prefix)
         if size_hint is not None and size_hint > self._engine.ladder.max_file:
-            raise StorageError(ErrorKind.TOO_LARGE, operation="upload", key=key)
+            raise too_large(key, self._engine.ladder.max_file)
         await self._check_free(path)
         target = asyncio.create_task(self._look_at_target(path))
         upload = Upload(

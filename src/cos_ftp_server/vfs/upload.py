@@ -23,7 +23,7 @@ from cos_ftp_server.vfs.parts import PartLadder
 from cos_ftp_server.vfs.publishing import MissingCrc, Publication
 from cos_ftp_server.vfs.recent import RecentChanges
 
-__all__ = ["Upload", "UploadEngine", "discard_multipart"]
+__all__ = ["Upload", "UploadEngine", "discard_multipart", "too_large"]
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class Upload:
         buffer.filled += count
         self.received += count
         if self.received > self._engine.ladder.max_file:
-            self._fail(self._error(ErrorKind.TOO_LARGE))
+            self._fail(too_large(self._key, self._engine.ladder.max_file))
         elif buffer.is_full:
             self._send_part()
 
@@ -290,6 +290,12 @@ class Upload:
 
     def _error(self, kind: ErrorKind, *, temporary: bool = False) -> StorageError:
         return StorageError(kind, operation="upload", key=self._key, temporary=temporary)
+
+
+def too_large(key: str, most: int) -> StorageError:
+    """Return the error for a file of more than `most` bytes."""
+    detail = f"more than the {most} bytes that a file may have"
+    return StorageError(ErrorKind.TOO_LARGE, operation="upload", key=key, detail=detail)
 
 
 async def discard_multipart(client: CosClient, key: str, upload_id: str) -> None:
