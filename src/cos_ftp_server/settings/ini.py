@@ -49,7 +49,8 @@ def parse_ini(content: bytes) -> IniDocument:
 
     UTF-8, with or without a byte-order mark. `#` and `;` begin a comment at the start of a line
     or after white space. A value follows `=` or `:`. Section names and keys are matched
-    without regard to case, and neither may occur twice.
+    without regard to case. As the original had it, a section that occurs twice is one section, and
+    of a key that occurs twice the last counts; each of them is a warning.
     """
     if b"\0" in content or content.startswith((b"\xff\xfe", b"\xfe\xff")):
         problem = ConfigProblem("", "", "is not a text file in UTF-8; save it as UTF-8")
@@ -84,7 +85,10 @@ class _Reader:
         elif not _is_utf8(name):
             self._report(number, "", "is not UTF-8; save the file as UTF-8")
         elif (first := self.sections.setdefault(name.upper(), section)) is not section:
-            self._report(number, "", f"section occurs twice, first in line {first.line}")
+            self._current = first
+            self._warn(
+                number, "", f"section occurs twice, first in line {first.line}; they are one"
+            )
 
     def add_entry(self, number: int, line: str) -> None:
         delimiter = _DELIMITER.search(line)
@@ -104,13 +108,19 @@ class _Reader:
             self._report(number, key, "stands before the first [SECTION]")
         else:
             entry = IniEntry(value, number)
-            first = self._current.entries.setdefault(key, entry)
-            if first is not entry:
-                self._report(number, key, f"occurs twice, first in line {first.line}")
+            if earlier := self._current.entries.get(key):
+                self._warn(
+                    number, key, f"occurs twice, first in line {earlier.line}; this one counts"
+                )
+            self._current.entries[key] = entry
 
     def _report(self, line: int, key: str, message: str) -> None:
         section = self._current.name if self._current else ""
         self.problems.append(ConfigProblem(section, key, message, line))
+
+    def _warn(self, line: int, key: str, message: str) -> None:
+        section = self._current.name if self._current else ""
+        self.problems.append(ConfigProblem(section, key, message, line, is_warning=True))
 
 
 def _is_utf8(text: str) -> bool:

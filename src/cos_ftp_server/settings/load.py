@@ -88,7 +88,8 @@ class _Loader:
 
     def load(self, document: IniDocument) -> Settings | None:
         """Return the settings; None if there are `problems`."""
-        self.problems.extend(document.problems)
+        for problem in document.problems:
+            (self.warnings if problem.is_warning else self.problems).append(problem)
         sections: dict[str, Section] = {}
         accounts: list[AccountSettings] = []
         declared: list[IniSection] = []

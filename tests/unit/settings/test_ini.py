@@ -76,8 +76,8 @@ def test_comments_may_be_in_another_encoding() -> None:
         ("[S]\nnothing", [(2, "has no '='; right would be: key = value")]),
         ("[S]\nnothing # a = 1", [(2, "has no '='; right would be: key = value")]),
         ("[S]\n= 1", [(2, "has no key before the '='; right would be: key = value")]),
-        ("[S]\na=1\n\nA=1", [(4, "occurs twice, first in line 2")]),
-        ("[S]\n[T]\n[s]", [(3, "section occurs twice, first in line 1")]),
+        ("[S]\na=1\n\nA=1", [(4, "occurs twice, first in line 2; this one counts")]),
+        ("[S]\n[T]\n[s]", [(3, "section occurs twice, first in line 1; they are one")]),
         ("[S\na=1", [(1, "is not a section header; right would be [NAME]")]),
         ("[]\na=1", [(1, "is not a section header; right would be [NAME]")]),
         ("[S] x\na=1", [(1, "is not a section header; right would be [NAME]")]),
@@ -88,6 +88,14 @@ def test_comments_may_be_in_another_encoding() -> None:
 )
 def test_a_problem(text: str | bytes, expected: list[tuple[int, str]]) -> None:
     assert problems(text) == expected
+
+
+def test_what_occurs_twice_is_one_and_the_last_counts() -> None:
+    document = parse("[S]\na=1\nb=1\n[T]\n[s]\na=2\n")
+    assert [(name.name, name.line) for name in document.sections] == [("S", 1), ("T", 4)]
+    entries = document.sections[0].entries
+    assert {key: entry.value for key, entry in entries.items()} == {"a": "2", "b": "1"}
+    assert all(problem.is_warning for problem in document.problems)
 
 
 def test_all_problems_are_told_at_once() -> None:
