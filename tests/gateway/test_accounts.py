@@ -224,6 +224,9 @@ async def test_a_role_without_keys_is_a_store_that_is_not_available(
     await logged(caplog, "there are no keys of this machine's role")
     async with client_of(gateway) as client:
         await log_in(client, "a")
+        reply = await client.command("SIZE f")
+    assert reply.code == 451
+    assert "try again later" in reply.text
 
 
 # A store that cannot be reached at the start
