@@ -13,8 +13,9 @@ from cos_ftp_server.emulator import Fault
 from tests.doubles.ftp_client import RawClient
 from tests.gateway.conftest import BUCKET, MIB, World
 
-_LATENCY_S = 0.02
-"""So that round trips that could run side by side are told from those that wait for another."""
+_LATENCY_S = 0.2
+"""So that round trips that could run side by side are told from those that wait for another: it is
+much longer than all that happens between two requests, on a loaded machine too."""
 
 
 @dataclass
