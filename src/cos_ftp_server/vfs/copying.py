@@ -6,7 +6,7 @@ from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.types import CompletedPart, ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.cleanup import Cleanups
-from cos_ftp_server.vfs.upload import discard_multipart
+from cos_ftp_server.vfs.multipart import UploadRecords, begin_multipart
 
 __all__ = ["copy_object"]
 
@@ -18,6 +18,7 @@ _PARALLEL_PARTS = 8
 
 async def copy_object(
     client: CosClient,
+    records: UploadRecords,
     cleanups: Cleanups,
     source: ObjectMeta,
     key: str,
@@ -41,7 +42,7 @@ async def copy_object(
             forbid_overwrite=not may_replace,
         )
     else:
-        stored = await _copy_parts(client, cleanups, source, key, options, may_replace)
+        stored = await _copy_parts(client, records, cleanups, source, key, options, may_replace)
     if None not in (stored.crc64, source.crc64) and stored.crc64 != source.crc64:
         raise StorageError(
             ErrorKind.INTEGRITY,
@@ -55,20 +56,27 @@ async def copy_object(
 
 async def _copy_parts(
     client: CosClient,
+    records: UploadRecords,
     cleanups: Cleanups,
     source: ObjectMeta,
     key: str,
     options: ObjectOptions,
     may_replace: bool,
 ) -> Stored:
-    upload_id = await client.initiate_multipart(key, options=options)
+    upload = await begin_multipart(client, records, key, options)
     slots = asyncio.Semaphore(_PARALLEL_PARTS)
 
     async def copy_part(number: int, first: int) -> CompletedPart:
         last = min(first + _COPY_PART, source.size) - 1
         async with slots:
             part = await client.copy_part(
-                source.key, key, upload_id, number, first=first, last=last, if_match=source.etag
+                source.key,
+                key,
+                upload.upload_id,
+                number,
+                first=first,
+                last=last,
+                if_match=source.etag,
             )
         return CompletedPart(number, part.etag)
 
@@ -79,12 +87,14 @@ async def _copy_parts(
                 for number, first in enumerate(range(0, source.size, _COPY_PART), 1)
             ]
         parts = [task.result() for task in tasks]
-        return await _complete(client, source, key, upload_id, parts, may_replace)
+        stored = await _complete(client, source, key, upload.upload_id, parts, may_replace)
     except BaseException as error:
-        await cleanups.run(discard_multipart(client, key, upload_id))
+        await cleanups.run(upload.discard())
         if isinstance(error, BaseExceptionGroup):
             raise error.exceptions[0] from error
         raise
+    await upload.completed()
+    return stored
 
 
 async def _complete(

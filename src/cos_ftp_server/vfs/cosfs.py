@@ -307,6 +307,7 @@ class CosFileSystem:
         async def copy(*, may_replace: bool) -> Stored:
             return await copy_object(
                 self._client,
+                self._engine.records,
                 self._cleanups,
                 meta,
                 key,
@@ -338,7 +339,9 @@ class CosFileSystem:
         if below_file:
             raise StorageError(ErrorKind.NOT_DIRECTORY, operation="rename", key=target)
         old, new = directory_key(source, self._prefix), directory_key(target, self._prefix)
-        await rename_tree(self._client, self._cleanups, self._recent, old, new)
+        await rename_tree(
+            self._client, self._engine.records, self._cleanups, self._recent, old, new
+        )
         self._names.known.discard(source)
         self._recent.deleted(old)
         now = datetime.now(UTC).replace(microsecond=0)

@@ -10,6 +10,7 @@ from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.cleanup import Cleanups
 from cos_ftp_server.vfs.concurrency import dismiss
 from cos_ftp_server.vfs.copying import copy_object
+from cos_ftp_server.vfs.multipart import UploadRecords
 from cos_ftp_server.vfs.recent import RecentChanges
 
 __all__ = ["rename_tree"]
@@ -22,7 +23,12 @@ _log = logging.getLogger(__name__)
 
 
 async def rename_tree(
-    client: CosClient, cleanups: Cleanups, recent: RecentChanges, source: str, target: str
+    client: CosClient,
+    records: UploadRecords,
+    cleanups: Cleanups,
+    recent: RecentChanges,
+    source: str,
+    target: str,
 ) -> None:
     """Move every object below the key prefix `source` to below `target` (both end with "/").
 
@@ -31,7 +37,7 @@ async def rename_tree(
     taken away again. Raises CHANGED if a file was replaced meanwhile: then it is at both places,
     the new one at the old.
     """
-    move = _TreeMove(client, cleanups, recent, source, target)
+    move = _TreeMove(client, records, cleanups, recent, source, target)
     try:
         await move.copy_all()
     except BaseException:
@@ -44,12 +50,14 @@ class _TreeMove:
     def __init__(
         self,
         client: CosClient,
+        records: UploadRecords,
         cleanups: Cleanups,
         recent: RecentChanges,
         source: str,
         target: str,
     ) -> None:
         self._client = client
+        self._records = records
         self._cleanups = cleanups
         self._recent = recent
         self._source = source
@@ -76,7 +84,9 @@ class _TreeMove:
     async def _copy(self, key: str) -> None:
         meta = await self._client.head_object(key)
         target = self._target + key[len(self._source) :]
-        stored = await copy_object(self._client, self._cleanups, meta, target, may_replace=False)
+        stored = await copy_object(
+            self._client, self._records, self._cleanups, meta, target, may_replace=False
+        )
         self._sources[key] = meta
         self._copied[target] = stored.etag
 

@@ -7,7 +7,6 @@ what COS answers. Whatever ends other than by `commit` leaves nothing behind.
 
 import asyncio
 import logging
-import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -18,12 +17,18 @@ from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import Confirmation, Receipt
 from cos_ftp_server.vfs.buffers import BufferPool, PartBuffer
 from cos_ftp_server.vfs.concurrency import dismiss
+from cos_ftp_server.vfs.multipart import (
+    MultipartUpload,
+    Unrecorded,
+    UploadRecords,
+    begin_multipart,
+)
 from cos_ftp_server.vfs.names import Target
 from cos_ftp_server.vfs.parts import PartLadder
 from cos_ftp_server.vfs.publishing import MissingCrc, Publication
 from cos_ftp_server.vfs.recent import RecentChanges
 
-__all__ = ["Upload", "UploadEngine", "discard_multipart", "too_large"]
+__all__ = ["Upload", "UploadEngine", "too_large"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,9 +38,6 @@ _PARTS_AHEAD = 8
 
 _ATTEMPTS = 4
 """How often a part is sent again after a wrong checksum."""
-
-_ABORT_ATTEMPTS = 6
-_PAUSE_S = 0.2  # doubled each time, with full jitter
 
 
 async def _no_doubt() -> None:
@@ -51,6 +53,7 @@ class UploadEngine:
     ladder: PartLadder
     slots: asyncio.Semaphore
     missing_crc: MissingCrc = field(default_factory=MissingCrc)
+    records: UploadRecords = field(default_factory=Unrecorded)
 
 
 class Upload:
@@ -84,7 +87,7 @@ class Upload:
         self._buffer_crc = 0
         self._crc = 0  # of all parts that have left; not of the buffer
         self._number = 0  # of the last part that has left
-        self._upload_id: asyncio.Task[str] | None = None
+        self._multipart: asyncio.Task[MultipartUpload] | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self._parts: dict[int, CompletedPart] = {}
         self._failure: StorageError | None = None
@@ -166,11 +169,12 @@ class Upload:
         assert buffer is not None  # noqa: S101 - for the type checker
         self._number += 1
         self._crc = combine(self._crc, self._buffer_crc, buffer.filled)
-        if self._upload_id is None:
-            begin = self._engine.client.initiate_multipart(self._key, options=self._options)
-            self._upload_id = asyncio.create_task(begin)
+        if self._multipart is None:
+            engine = self._engine
+            begin = begin_multipart(engine.client, engine.records, self._key, self._options)
+            self._multipart = asyncio.create_task(begin)
         number, crc = self._number, self._buffer_crc
-        task = asyncio.create_task(self._store_part(self._upload_id, number, buffer, crc))
+        task = asyncio.create_task(self._store_part(self._multipart, number, buffer, crc))
         self._sending.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:
@@ -182,10 +186,10 @@ class Upload:
         task.add_done_callback(ended)
 
     async def _store_part(
-        self, upload: asyncio.Task[str], number: int, buffer: PartBuffer, crc: int
+        self, multipart: asyncio.Task[MultipartUpload], number: int, buffer: PartBuffer, crc: int
     ) -> None:
         try:
-            upload_id = await asyncio.shield(upload)
+            upload_id = (await asyncio.shield(multipart)).upload_id
             async with self._engine.slots:
                 part = await self._upload_part(upload_id, number, buffer.contents(), crc)
         except StorageError as error:
@@ -229,12 +233,12 @@ class Upload:
             raise self._failure
         confirming = asyncio.create_task(confirm())
         try:
-            if self._upload_id is None:
+            if self._multipart is None:
                 self._crc = self._buffer_crc
                 body = self._buffer.contents() if self._buffer else memoryview(b"")
                 stored = await self._publication.put(body, self._crc, confirming)
             else:
-                stored = await self._commit_parts(self._upload_id, confirming)
+                stored = await self._commit_parts(self._multipart, confirming)
         finally:
             await dismiss(confirming)
         self._release_buffer(reusable=True)
@@ -252,7 +256,7 @@ class Upload:
         return Receipt(self.received, self._crc)
 
     async def _commit_parts(
-        self, upload: asyncio.Task[str], confirming: asyncio.Task[None]
+        self, multipart: asyncio.Task[MultipartUpload], confirming: asyncio.Task[None]
     ) -> Stored:
         if self._buffer and self._buffer.filled:
             self._send_part()
@@ -263,25 +267,27 @@ class Upload:
         if len(self._parts) != self._number:
             raise self._error(ErrorKind.INTEGRITY, temporary=True)
         parts = [self._parts[number] for number in sorted(self._parts)]
-        return await self._publication.complete(
-            upload.result(), parts, self.received, self._crc, confirming
+        upload = multipart.result()
+        stored = await self._publication.complete(
+            upload.upload_id, parts, self.received, self._crc, confirming
         )
+        await upload.completed()
+        return stored
 
     async def abort(self) -> None:
         """Leave nothing behind: no task, memory, object or multipart upload. Never raises."""
         await self._publication.take_back()
         await dismiss(self._target, *self._sending)
         self._release_buffer(reusable=False)
-        if self._upload_id is None:
+        if self._multipart is None:
             return
         try:
-            await asyncio.wait((self._upload_id,))
+            await asyncio.wait((self._multipart,))
         except asyncio.CancelledError:
-            self._upload_id.cancel()
-            _log.error("multipart upload may be left behind: key=%r, not yet named", self._key)
+            self._multipart.cancel()
             raise
-        if not self._upload_id.cancelled() and not self._upload_id.exception():
-            await discard_multipart(self._engine.client, self._key, self._upload_id.result())
+        if not self._multipart.cancelled() and not self._multipart.exception():
+            await self._multipart.result().discard()
 
     def _release_buffer(self, *, reusable: bool) -> None:
         buffer, self._buffer = self._buffer, None
@@ -296,27 +302,3 @@ def too_large(key: str, most: int) -> StorageError:
     """Return the error for a file of more than `most` bytes."""
     detail = f"more than the {most} bytes that a file may have"
     return StorageError(ErrorKind.TOO_LARGE, operation="upload", key=key, detail=detail)
-
-
-async def discard_multipart(client: CosClient, key: str, upload_id: str) -> None:
-    """Abort a multipart upload until COS no longer knows it.
-
-    A part that was in flight may be recorded after the abort, hence the look afterwards
-    (COS: Abort Multipart Upload). What stays is logged with its UploadId: it costs money.
-    """
-    left_behind = "multipart upload left behind: key=%r UploadId=%s: %s"
-    problem: object = "parts are still listed"
-    try:
-        for attempt in range(_ABORT_ATTEMPTS):
-            try:
-                await client.abort_multipart(key, upload_id)
-                await client.list_parts(key, upload_id)
-            except StorageError as error:
-                if error.kind is ErrorKind.NO_UPLOAD:
-                    return
-                problem = error
-            await asyncio.sleep(_PAUSE_S * 2**attempt * random.random())  # noqa: S311 - jitter
-    except asyncio.CancelledError:
-        _log.error(left_behind, key, upload_id, "the server was stopped")
-        raise
-    _log.error(left_behind, key, upload_id, problem)

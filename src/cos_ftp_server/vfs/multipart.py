@@ -1,0 +1,127 @@
+"""Multipart uploads, each from its beginning to its end: completed, or gone from the store.
+
+Owns that none is left behind. It must not know what the parts hold.
+"""
+
+import asyncio
+import logging
+import random
+from typing import Protocol
+
+from cos_ftp_server.cos.client import CosClient
+from cos_ftp_server.cos.types import ObjectOptions
+from cos_ftp_server.errors import ErrorKind, StorageError
+
+__all__ = ["MultipartUpload", "Unrecorded", "UploadRecord", "UploadRecords", "begin_multipart"]
+
+_log = logging.getLogger(__name__)
+
+_ABORT_ATTEMPTS = 6
+_PAUSE_S = 0.2  # doubled each time, with full jitter
+
+
+class UploadRecord(Protocol):
+    """What is known of one upload beyond the death of this process. No method raises OSError."""
+
+    async def name(self, upload_id: str) -> None:
+        """Write down the UploadId."""
+        ...
+
+    async def erase(self) -> None:
+        """Forget the upload: it has ended."""
+        ...
+
+    def leave(self) -> None:
+        """Let go of an upload that could not be ended: somebody else may end it later."""
+        ...
+
+
+class UploadRecords(Protocol):
+    """Where uploads to one bucket are written down before they are begun."""
+
+    async def add(self, key: str) -> UploadRecord:
+        """Write down that an upload to `key` is about to begin."""
+        ...
+
+
+class Unrecorded:
+    """Keeps no records: what the death of this process leaves behind, nobody finds."""
+
+    async def add(self, key: str) -> "Unrecorded":
+        """See UploadRecords."""
+        return self
+
+    async def name(self, upload_id: str) -> None:
+        """See UploadRecord."""
+
+    async def erase(self) -> None:
+        """See UploadRecord."""
+
+    def leave(self) -> None:
+        """See UploadRecord."""
+
+
+class MultipartUpload:
+    """One upload that the store knows by `upload_id`. Ends by `completed` or `discard`."""
+
+    def __init__(self, client: CosClient, key: str, upload_id: str, record: UploadRecord) -> None:
+        self.key = key
+        self.upload_id = upload_id
+        self._client = client
+        self._record = record
+
+    async def completed(self) -> None:
+        """Take note that the parts have become an object."""
+        await self._record.erase()
+
+    async def discard(self) -> None:
+        """Abort it until COS no longer knows it. Never raises StorageError.
+
+        A part that was in flight may be recorded after the abort, hence the look afterwards
+        (COS: Abort Multipart Upload). What stays is logged with its UploadId: it costs money.
+        """
+        left_behind = "multipart upload left behind: key=%r UploadId=%s: %s"
+        problem: object = "parts are still listed"
+        try:
+            for attempt in range(_ABORT_ATTEMPTS):
+                try:
+                    await self._client.abort_multipart(self.key, self.upload_id)
+                    await self._client.list_parts(self.key, self.upload_id)
+                except StorageError as error:
+                    if error.kind is ErrorKind.NO_UPLOAD:
+                        await self._record.erase()
+                        return
+                    problem = error
+                await asyncio.sleep(_PAUSE_S * 2**attempt * random.random())  # noqa: S311 - jitter
+        except asyncio.CancelledError:
+            self._record.leave()
+            _log.error(left_behind, self.key, self.upload_id, "the server was stopped")
+            raise
+        self._record.leave()
+        _log.error(left_behind, self.key, self.upload_id, problem)
+
+
+async def begin_multipart(
+    client: CosClient, records: UploadRecords, key: str, options: ObjectOptions
+) -> MultipartUpload:
+    """Begin an upload to `key`. Raises StorageError."""
+    record = await records.add(key)
+    try:
+        upload_id = await client.initiate_multipart(key, options=options)
+    except StorageError as error:
+        if error.temporary:
+            record.leave()  # it may have begun all the same
+        else:
+            await record.erase()
+        raise
+    except BaseException:
+        record.leave()
+        _log.error("multipart upload may be left behind: key=%r, not yet named", key)
+        raise
+    upload = MultipartUpload(client, key, upload_id, record)
+    try:
+        await record.name(upload_id)
+    except asyncio.CancelledError:
+        await upload.discard()
+        raise
+    return upload
