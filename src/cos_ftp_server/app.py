@@ -175,6 +175,7 @@ def server_config(settings: Settings) -> ServerConfig:
         max_connections=optional.max_connection_num,
         max_logins=optional.max_login_users,
         max_list_entries=optional.max_list_file,
+        keep_interrupted=optional.interrupted_upload == "keep",
         idle_timeout_seconds=optional.idle_timeout,
         shutdown_grace_seconds=optional.stop_timeout,
     )

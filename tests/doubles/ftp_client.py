@@ -119,9 +119,9 @@ class RawClient:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             return await self.reader.read() == b""
 
-    async def store(self, path: str, content: bytes) -> Reply:
+    async def store(self, path: str, content: bytes, verb: str = "STOR") -> Reply:
         _, writer = await self.open_data()
-        reply = await self.command(f"STOR {path}")
+        reply = await self.command(f"{verb} {path}")
         if reply.code != 150:
             return reply
         writer.write(content)

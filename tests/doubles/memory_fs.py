@@ -60,10 +60,13 @@ class MemoryReader:
 class MemoryWriter:
     """Collects windows of `window_bytes`; publishes at `commit`."""
 
-    def __init__(self, publish: Callable[[bytes], None], window_bytes: int) -> None:
+    def __init__(
+        self, publish: Callable[[bytes], None], window_bytes: int, beginning: bytes = b""
+    ) -> None:
         self.received = 0
+        self.kept = len(beginning)
         self._publish = publish
-        self._content = bytearray()
+        self._content = bytearray(beginning)
         self._buffer = bytearray(window_bytes)
         self._filled = 0
 
@@ -173,25 +176,28 @@ class MemoryFileSystem:
         return self._reader(path, offset)
 
     @asynccontextmanager
-    async def _writer(self, path: VirtualPath) -> AsyncIterator[ObjectWriter]:
+    async def _writer(self, path: VirtualPath, beginning: bytes) -> AsyncIterator[ObjectWriter]:
         check_name(path)
         if path in self.directories:
             raise _fail(ErrorKind.IS_DIRECTORY, path)
         self.open_writers += 1
         self.writer_opened.set()
         try:
-            yield self.make_writer(path)
+            yield self.make_writer(path, beginning)
         finally:
             self.open_writers -= 1
 
-    def make_writer(self, path: VirtualPath) -> ObjectWriter:
-        return MemoryWriter(lambda content: self.put(path, content), self._window_bytes)
+    def make_writer(self, path: VirtualPath, beginning: bytes) -> ObjectWriter:
+        return MemoryWriter(lambda content: self.put(path, content), self._window_bytes, beginning)
 
     def open_writer(
-        self, path: VirtualPath, *, size_hint: int | None = None
+        self, path: VirtualPath, *, offset: int | None = 0, size_hint: int | None = None
     ) -> AbstractAsyncContextManager[ObjectWriter]:
         self.size_hints.append(size_hint)
-        return self._writer(path)
+        old = self.files.get(path, b"")
+        if offset is not None and offset > len(old):
+            raise _fail(ErrorKind.BAD_RANGE, path)
+        return self._writer(path, old[:offset])
 
     async def delete_file(self, path: VirtualPath) -> None:
         if path in self.directories:
@@ -266,7 +272,7 @@ class HangsInCommitFileSystem(MemoryFileSystem):
         self.reached = asyncio.Event()
         self.release = asyncio.Event()
 
-    def make_writer(self, path: VirtualPath) -> ObjectWriter:
+    def make_writer(self, path: VirtualPath, beginning: bytes) -> ObjectWriter:
         return _HangingCommitWriter(
             lambda content: self._publish(path, content), self.reached, self.release
         )

@@ -59,7 +59,7 @@ async def test_unix_lines(client: RawClient) -> None:
 
 async def test_facts(client: RawClient) -> None:
     lines = await names(client, "MLSD d")
-    assert lines == ["type=file;size=5;modify=20260504030201;perm=fwrd;unix.mode=0644; e.txt"]
+    assert lines == ["type=file;size=5;modify=20260504030201;perm=afwrd;unix.mode=0644; e.txt"]
     assert (await client.fetch("MLSD a.txt"))[1].code == 501
 
 

@@ -207,5 +207,5 @@ async def test_refused_before_data(client: RawClient, file_system: MemoryFileSys
     assert (await client.store("d", b"x")).code == 550
     assert (await client.store("x" * 2000, b"x")).code == 553
     await client.expect("REST 3", 350)
-    assert (await client.store("a", b"x")).code == 504
+    assert (await client.store("a", b"x")).code == 554
     assert (await client.store("a", b"x")).code == 226

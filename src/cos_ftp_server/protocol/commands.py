@@ -152,6 +152,7 @@ _LISTINGS = (
 _FILES = (
     CommandSpec("RETR", "path: receive a file", _959, _REQ, _READ, opens_data=True),
     CommandSpec("STOR", "path: send a file", _959, _REQ, _WRITE, opens_data=True),
+    CommandSpec("APPE", "path: append to a file", _959, _REQ, _WRITE, opens_data=True),
     CommandSpec(
         "STOU", "[path]: send a file under a new name", _959, _OPT, _WRITE, opens_data=True
     ),
@@ -182,9 +183,6 @@ def _without(verb: str, help: str, rfc: str, *, secret: bool = False) -> Command
 
 
 _NOT_IMPLEMENTED = (
-    CommandSpec(
-        "APPE", "path: append to a file", _959, _REQ, _WRITE, opens_data=True, implemented=False
-    ),
     _without("SMNT", "path: mount", _959),
     _without("LPRT", "address: long PORT", "RFC 1639"),
     _without("LPSV", "long PASV", "RFC 1639"),

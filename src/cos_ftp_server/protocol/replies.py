@@ -147,6 +147,7 @@ USER_FIRST = Reply.of(503, "Send USER first.")  # RFC 959 section 5.4 (PASS)
 ALREADY_LOGGED_IN = Reply.of(503, "Already logged in.")  # RFC 959 section 5.4 (PASS)
 RNFR_FIRST = Reply.of(503, "Send RNFR first.")  # RFC 959 section 5.4 (RNTO)
 EPSV_ONLY = Reply.of(503, "Only EPSV is allowed after EPSV ALL.")  # RFC 2428 section 4
+NO_REST_BEFORE_APPE = Reply.of(503, "APPE goes to the end; REST is for STOR.")  # RFC 959 4.1.3
 BAD_PARAMETER = Reply.of(504, "Parameter not supported.")  # RFC 959 section 5.4
 FOREIGN_ADDRESS = Reply.of(504, "Only your own address, port 1024 up.")  # RFC 2577 section 3
 UNKNOWN_NETWORK = Reply.of(522, "Network protocol not supported, use (1,2)")  # RFC 2428 section 2
@@ -180,18 +181,24 @@ def opening_unique(name: str) -> Reply:
 
 
 def transfer_complete(
-    size: int, crc64: int, seconds: float, unique_name: str | None = None
+    size: int, crc64: int | None, seconds: float, unique_name: str | None = None
 ) -> Reply:
     """The receipt of an upload: what the store has acknowledged, and how long it all took.
 
-    `crc64` is printed as COS prints it in `x-cos-hash-crc64ecma`. `unique_name`, for STOU, is
-    given in the words that Net::FTP looks for.
+    `size` is that of the whole file. `crc64` is printed as COS prints it in
+    `x-cos-hash-crc64ecma`. `unique_name`, for STOU, is given in the words that Net::FTP looks for.
     """
+    crc = "unknown" if crc64 is None else crc64
     unique = "" if unique_name is None else f" (unique file name:{unique_name})"
     return Reply.of(
         TRANSFER_COMPLETE.code,
-        f"Transfer complete: {size} bytes, CRC64 {crc64}, {seconds:.3f} seconds{unique}.",
+        f"Transfer complete: {size} bytes, CRC64 {crc}, {seconds:.3f} seconds{unique}.",
     )
+
+
+def interrupted(reason: Reply, size: int) -> Reply:
+    """What is said of an upload that broke off for `reason`, and was kept as it was by then."""
+    return aborted(f"{reason.text} {size} bytes are stored.")
 
 
 def listing_cut(limit: int) -> Reply:

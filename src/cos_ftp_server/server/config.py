@@ -34,6 +34,9 @@ class ServerConfig:
     max_login_failures: int = 3
     """Wrong passwords on one connection before it is closed with 421."""
 
+    keep_interrupted: bool = False
+    """Whether an upload that breaks off is stored as far as it came, to be resumed later."""
+
     login_failure_delay_seconds: float = 1.0
     """From a wrong PASS to its reply, at least."""
     login_timeout_seconds: float = 60.0

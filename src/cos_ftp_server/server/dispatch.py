@@ -104,6 +104,8 @@ class Dispatcher:
         except asyncio.CancelledError:
             if not self._is_reply_open():
                 self._control.write(replies.SHUTTING_DOWN.encode())
+            if self._transfer is not None:
+                self._transfer.exchange.stop_keeping()
             raise
         except Exception:
             session.log.exception("session failed")
@@ -126,7 +128,8 @@ class Dispatcher:
         """End transfer, login and connection; return when the socket is closed."""
         try:
             if self._transfer is not None:
-                self._transfer.task.cancel()
+                if not self._transfer.exchange.is_keeping:
+                    self._transfer.task.cancel()
                 await asyncio.wait({self._transfer.task})
                 self._log_transfer(self._transfer)
             self._control.close()

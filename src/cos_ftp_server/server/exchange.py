@@ -41,6 +41,8 @@ class Exchange:
         "data",
         "failure",
         "is_continued",
+        "is_keeping",
+        "keeps_interrupted",
         "path",
         "restart_offset",
         "session",
@@ -64,6 +66,10 @@ class Exchange:
         """What the store made of it, for the log."""
         self.is_continued = False
         """Whether a line like `226-` was sent: only the reply of that code may follow."""
+        self.keeps_interrupted = session.services.config.keep_interrupted
+        """Whether an upload that ends early is stored as far as it came."""
+        self.is_keeping = False
+        """Whether just that is being done: nothing that the client does changes it any more."""
         self._control = control
         self._keepalive: asyncio.TimerHandle | None = None
 
@@ -80,7 +86,7 @@ class Exchange:
     @property
     def is_publishing(self) -> bool:
         """Whether it is too late to break off: only the outcome tells what is stored."""
-        return self.writer is not None and self.writer.is_publishing
+        return self.is_keeping or (self.writer is not None and self.writer.is_publishing)
 
     @property
     def seconds(self) -> float:
@@ -110,11 +116,22 @@ class Exchange:
         self.data = await endpoint.connect(self.services.config.data_connect_timeout_seconds)
         return self.data
 
+    def begin_keeping(self) -> bool:
+        """Return whether an upload that has ended early is to be stored: if anything came."""
+        self.is_keeping = self.keeps_interrupted and self.moved > 0
+        return self.is_keeping
+
+    def stop_keeping(self) -> None:
+        """Let an upload that ends early leave no trace after all: the server is being stopped."""
+        self.keeps_interrupted = self.is_keeping = False
+
     async def confirm_client(self) -> None:
         """Return if the control connection still stands after it had time to break.
 
         Raises DataConnectionError if not: then the end of the data was no end of a file.
         """
+        if self.keeps_interrupted:
+            return
         grace = max(_LEAST_GRACE_SECONDS, self._control.round_trip_seconds())
         if await self._control.is_gone_within(min(grace, _MOST_GRACE_SECONDS)):
             raise DataConnectionError

@@ -56,7 +56,7 @@ _CLIENT_MISTAKES = {
 }
 
 
-def reply_to(error: Exception) -> Reply | None:
+def reply_to(error: BaseException) -> Reply | None:
     """Return what to answer to an expected error, None if nobody expected it."""
     match error:
         case ProtocolError():

@@ -6,6 +6,7 @@ cleanly, the control connection is still there, nobody aborted, and an announced
 came. It must not know verbs.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
@@ -14,8 +15,9 @@ from cos_ftp_server.protocol.ascii import AsciiDecoder, AsciiEncoder
 from cos_ftp_server.protocol.errors import ProtocolError
 from cos_ftp_server.protocol.listing import encode_entries
 from cos_ftp_server.protocol.replies import Reply
-from cos_ftp_server.server.data import DataConnection
+from cos_ftp_server.server.data import DataConnectionError
 from cos_ftp_server.server.exchange import Exchange
+from cos_ftp_server.server.outcome import reply_to
 from cos_ftp_server.vfs.base import FileInfo, ObjectWriter, VirtualPath
 
 __all__ = ["download", "send_listing", "upload"]
@@ -25,39 +27,55 @@ _ASCII_BUFFER_BYTES = 64 * 1024
 
 
 async def upload(
-    exchange: Exchange, path: VirtualPath, opening: Reply, unique_name: str | None = None
+    exchange: Exchange,
+    path: VirtualPath,
+    opening: Reply,
+    *,
+    offset: int | None = 0,
+    unique_name: str | None = None,
 ) -> Reply:
     """Receive a file and return the receipt, once the store has acknowledged all of it.
 
-    Raises StorageError, DataConnectionError, NoDataConnectionError and ProtocolError; the path is
-    then as it was before.
+    It begins with what the file there has before `offset`, None: with all of it. Raises
+    StorageError, DataConnectionError, NoDataConnectionError and ProtocolError; the path is then as
+    it was before. Where interrupted uploads are kept, one that ends early is stored as far as it
+    came, and the reply says so.
     """
     exchange.path = path
     exchange.require_endpoint()
     announced = exchange.announced_size if exchange.is_binary else None
     file_system = exchange.session.file_system
-    async with file_system.open_writer(path, size_hint=announced) as writer:
+    async with file_system.open_writer(path, offset=offset, size_hint=announced) as writer:
         exchange.writer = writer
+        sink = writer if exchange.is_binary else _AsciiSink(writer)
         data = await exchange.open_data(opening)
         try:
-            await _receive(exchange, data, writer)
+            await data.receive(sink)
             data.close()
+            await _flush(sink)
+            if announced is not None and _is_short(writer, announced):
+                raise ProtocolError(replies.SIZE_DIFFERS)
+        except (DataConnectionError, ProtocolError, asyncio.CancelledError) as error:
+            if not exchange.begin_keeping():
+                raise
+            await _flush(sink)
+            receipt = await writer.commit()
+            return replies.interrupted(reply_to(error) or replies.ABORTED, receipt.size)
         finally:
             data.abort()
-        if announced is not None and writer.received < announced:
-            raise ProtocolError(replies.SIZE_DIFFERS)
         with exchange.keep_alive(replies.STORING):
             receipt = await writer.commit(exchange.confirm_client)
     return replies.transfer_complete(receipt.size, receipt.crc64, exchange.seconds, unique_name)
 
 
-async def _receive(exchange: Exchange, data: DataConnection, writer: ObjectWriter) -> None:
-    if exchange.is_binary:
-        await data.receive(writer)
-        return
-    sink = _AsciiSink(writer)
-    await data.receive(sink)
-    await sink.finish()
+def _is_short(writer: ObjectWriter, announced: int) -> bool:
+    """Whether less came than announced. Who resumes may announce the rest or the whole file."""
+    return writer.received < announced != writer.kept + writer.received
+
+
+async def _flush(sink: "ObjectWriter | _AsciiSink") -> None:
+    if isinstance(sink, _AsciiSink):
+        await sink.finish()
 
 
 class _AsciiSink:

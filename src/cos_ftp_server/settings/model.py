@@ -216,6 +216,12 @@ class OptionalSettings(Section):
         description="Memory in bytes for the data of all transfers together; at its end "
         "clients are held back. When not given, it is less on a machine with little memory",
     )
+    interrupted_upload: Annotated[Literal["discard", "keep"], choice("discard", "keep")] = Field(
+        default="discard",
+        description="What becomes of an upload that its client breaks off, or that is cut or times "
+        "out: `discard` it, so that a file is either complete or not there; `keep` what arrived, "
+        "which may replace a complete file by the beginning of a new one, to be resumed later",
+    )
     max_connection_num: Annotated[int, whole(0)] = Field(
         default=512, description="Control connections at any one time; 0 means no limit"
     )

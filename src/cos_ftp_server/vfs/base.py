@@ -55,10 +55,13 @@ class FileInfo:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the store has acknowledged: bytes, and their CRC-64/XZ as computed on arrival."""
+    """What the store has acknowledged: the file's bytes, and their CRC-64/XZ.
+
+    It was computed on arrival, or, for bytes that the store copied itself, told by it; None if not.
+    """
 
     size: int
-    crc64: int
+    crc64: int | None
 
 
 Confirmation: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
@@ -91,6 +94,9 @@ class ObjectWriter(Protocol):
 
     received: int
     """Bytes taken so far."""
+
+    kept: int
+    """Bytes of the old file that come before them."""
 
     @property
     def is_publishing(self) -> bool:
@@ -165,12 +171,17 @@ class FileSystem(Protocol):
         ...
 
     def open_writer(
-        self, path: VirtualPath, *, size_hint: int | None = None
+        self, path: VirtualPath, *, offset: int | None = 0, size_hint: int | None = None
     ) -> AbstractAsyncContextManager[ObjectWriter]:
         """Begin a new file, or the replacement of one. `size_hint`: bytes announced, if any.
 
-        Raises BAD_NAME; IS_DIRECTORY and NOT_DIRECTORY may also surface in `wait` and `commit`,
-        because names are checked while data arrives.
+        The new file begins with the first `offset` bytes of the one that is there, or with all of
+        it for None (then there need not be one); what lay behind them is not kept. If that file
+        has changed until the end, `commit` raises CHANGED.
+
+        Raises BAD_NAME, and BAD_RANGE for an `offset` beyond the end, or of no file. IS_DIRECTORY
+        and NOT_DIRECTORY may also surface in `wait` and `commit`, because names are checked while
+        data arrives.
         """
         ...
 

@@ -34,6 +34,7 @@ from cos_ftp_server.vfs.paths import (
 )
 from cos_ftp_server.vfs.recent import RecentChanges
 from cos_ftp_server.vfs.renaming import rename_tree
+from cos_ftp_server.vfs.resume import Beginning
 from cos_ftp_server.vfs.upload import Upload, UploadEngine, too_large
 
 __all__ = ["CosFileSystem"]
@@ -146,28 +147,50 @@ class CosFileSystem:
 
     @asynccontextmanager
     async def open_writer(
-        self, path: VirtualPath, *, size_hint: int | None = None
+        self, path: VirtualPath, *, offset: int | None = 0, size_hint: int | None = None
     ) -> AsyncIterator[ObjectWriter]:
-        """Begin a new file, or the replacement of one."""
+        """Begin a new file, or the replacement or continuation of one."""
         check_name(path, self._prefix)
         key = file_key(path, self._prefix)
         if size_hint is not None and size_hint > self._engine.ladder.max_file:
             raise too_large(key, self._engine.ladder.max_file)
         await self._check_free(path)
+        beginning = None if offset == 0 else await self._find_beginning(path, offset)
+        options = self._rules.file_options(name_of(path))
+        if beginning:
+            options = self._rules.continued_options(beginning.meta.options)
         target = asyncio.create_task(self._look_at_target(path))
         upload = Upload(
             self._engine,
             key,
-            self._rules.file_options(name_of(path)),
+            options,
             target,
             self._recent,
-            may_replace=self._rules.may_replace,
+            # What is appended to nothing must not take the place of what somebody else began.
+            may_replace=self._rules.may_replace and (offset == 0 or beginning is not None),
+            beginning=beginning,
         )
         try:
+            await upload.take_beginning()
             yield upload
         finally:
             if not upload.committed:
                 await self._cleanups.run(upload.abort())
+
+    async def _find_beginning(self, path: VirtualPath, offset: int | None) -> Beginning | None:
+        """Return what is kept of the file at `path`, None if there is nothing to keep."""
+        try:
+            meta = await self._names.head_file(path)
+        except StorageError as error:
+            if error.kind is not ErrorKind.NOT_FOUND:
+                raise
+            if offset is None:
+                return None
+            raise _beyond_end(path, offset, 0) from error
+        size = meta.size if offset is None else offset
+        if size > meta.size:
+            raise _beyond_end(path, size, meta.size)
+        return Beginning(meta, size)
 
     async def _check_free(self, path: VirtualPath) -> None:
         """Refuse a file that this account must not replace, while nothing has happened yet.
@@ -348,6 +371,11 @@ class CosFileSystem:
         self._recent.wrote(ObjectMeta(key=new, size=0, etag="", modified=now))
         if not await self._survives(parent_of(source), besides=old):
             await self._put_marker(directory_key(parent_of(source), self._prefix))
+
+
+def _beyond_end(path: VirtualPath, offset: int, size: int) -> StorageError:
+    detail = f"{offset} of {size} bytes"
+    return StorageError(ErrorKind.BAD_RANGE, operation="resume", key=path, detail=detail)
 
 
 class _FileRename:

@@ -49,6 +49,11 @@ class CreationRules:
             content_type=_DIRECTORY_TYPE, server_side_encryption=self.server_side_encryption
         )
 
+    def continued_options(self, options: ObjectOptions) -> ObjectOptions:
+        """Return the options of a file that is resumed: its own, but encrypted as files are now."""
+        wanted = self.server_side_encryption or options.server_side_encryption
+        return replace(options, server_side_encryption=wanted)
+
     def renamed_options(self, options: ObjectOptions, source: str, target: str) -> ObjectOptions:
         """Return the options of a file whose name changes from `source` to `target`.
 

@@ -32,39 +32,43 @@ class PartLadder:
 
     def size(self, number: int) -> int:
         """Return the planned bytes of part `number`, counted from 1."""
-        return self._sizes[number - 1]
+        return self._size(number - 1, self._step)
 
     def capacity_after(self, number: int) -> int:
         """Return how many bytes the parts behind part `number` can hold."""
-        return self._capacities[number]
+        return self._capacity(number, self._step)
 
     def may_end_early(self, number: int, end: int) -> bool:
         """Whether part `number` may stop at file offset `end` and the largest file still fit."""
         return self.capacity_after(number) >= self.max_file - end
 
     @cached_property
-    def _sizes(self) -> tuple[int, ...]:
+    def _step(self) -> int:
+        """Parts before the size doubles: the slowest growth that holds the largest file."""
         slow, fast = self.max_parts, 1
-        while slow > fast:  # the slowest growth that holds the largest file
+        while slow > fast:
             middle = (slow + fast + 1) // 2
-            if sum(self._grown(middle)) >= self.max_file:
+            if self._capacity(0, middle) >= self.max_file:
                 fast = middle
             else:
                 slow = middle - 1
-        return tuple(self._grown(fast))
+        return fast
 
-    @cached_property
-    def _capacities(self) -> tuple[int, ...]:
-        capacities = [0]
-        for size in reversed(self._sizes):
-            capacities.append(capacities[-1] + size)
-        return tuple(reversed(capacities))
+    def _size(self, index: int, step: int) -> int:
+        ramp = min(self.first << min(index // _RAMP_STEP, 40), max(_RAMP_TARGET, self.first))
+        growth = self.first << min(index // step, 40)
+        return min(max(ramp, growth), self.max_part)
 
-    def _grown(self, step: int) -> list[int]:
-        """Return all part sizes when they double every `step` parts."""
-        sizes = []
-        for index in range(self.max_parts):
-            ramp = min(self.first << min(index // _RAMP_STEP, 40), max(_RAMP_TARGET, self.first))
-            growth = self.first << min(index // step, 40)
-            sizes.append(min(max(ramp, growth), self.max_part))
-        return sizes
+    def _capacity(self, index: int, step: int) -> int:
+        """Return the bytes of all parts from `index` on, a run of equal ones at a time."""
+        total = 0
+        while index < self.max_parts:
+            size = self._size(index, step)
+            end = self.max_parts
+            if size < self.max_part:
+                end = min(end, index + step - index % step)
+            if size < _RAMP_TARGET:
+                end = min(end, index + _RAMP_STEP - index % _RAMP_STEP)
+            total += size * (end - index)
+            index = end
+        return total

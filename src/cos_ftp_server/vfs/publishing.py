@@ -9,7 +9,9 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
 
 from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.types import CompletedPart, ObjectOptions, Stored
@@ -44,7 +46,8 @@ class MissingCrc:
 class Publication:
     """The end of one upload to `key`. Call `put` or `complete` once, and `take_back` if it fails.
 
-    `target` is the look at the name, which may still be under way.
+    `target` is the look at the name, which may still be under way. `continues` is the ETag of the
+    file that this one is made of: if it is not there any more, CHANGED is raised.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Publication:
         recent: RecentChanges,
         *,
         may_replace: bool,
+        continues: str | None = None,
     ) -> None:
         self._client = client
         self._key = key
@@ -65,6 +69,7 @@ class Publication:
         self._missing_crc = missing_crc
         self._recent = recent
         self._may_replace = may_replace
+        self._continues = continues
         self._creating: asyncio.Task[Stored] | None = None  # a PUT that replaces nothing
         self._replacing: asyncio.Task[Stored] | None = None  # a PUT that may
         self._completing: asyncio.Task[Stored] | None = None
@@ -100,14 +105,13 @@ class Publication:
         # Checked by the store before it replaces anything, as CRC64 is not. One call costs up to
         # 10 ms, which is too long for the event loop.
         md5 = await asyncio.to_thread(_md5, body)
-        self._replacing = asyncio.create_task(
-            self._send(body, crc, forbid=not self._may_replace, md5=md5)
-        )
+        send = partial(self._send, body, crc, forbid=not self._may_replace, md5=md5)
+        self._replacing = asyncio.create_task(self._take_turn(send))
         return await asyncio.shield(self._replacing)
 
     def _replaces(self) -> bool:
         """Whether it is known that there is a file."""
-        if self._recent.find(self._key) is not None:
+        if self._continues is not None or self._recent.find(self._key) is not None:
             return True
         target = self._target
         return target.done() and not target.cancelled() and bool(target.result().etag)
@@ -135,6 +139,27 @@ class Publication:
                 return there
             raise
 
+    async def _take_turn(self, publish: Callable[[], Coroutine[Any, Any, Stored]]) -> Stored:
+        """Replace the file while nobody else does: of two sessions that append to it at the same
+        time, neither has seen what the other brings.
+        """
+        async with self._recent.turn(self._key):
+            await self._check_continued()
+            return await publish()
+
+    async def _check_continued(self) -> None:
+        """Raise CHANGED if the file that this one was made of has been replaced or deleted."""
+        if self._continues is None:
+            return
+        try:
+            etag = (await self._client.head_object(self._key)).etag
+        except StorageError as error:
+            if error.kind is not ErrorKind.NOT_FOUND:
+                raise
+            etag = ""
+        if etag != self._continues:
+            raise self._error(ErrorKind.CHANGED)
+
     def _is_unclear(self, error: StorageError) -> bool:
         """Whether the file may be stored: what exists may be this very one, from an earlier try."""
         is_taken = error.kind is ErrorKind.EXISTS and not self._may_replace
@@ -145,14 +170,18 @@ class Publication:
         upload_id: str,
         parts: Sequence[CompletedPart],
         size: int,
-        crc: int,
+        crc: int | None,
         confirming: asyncio.Task[None],
     ) -> Stored:
-        """Make the parts the file. Once that has begun, it goes on to its outcome."""
+        """Make the parts the file. Once that has begun, it goes on to its outcome.
+
+        Without a `crc`, the size is all that can be compared.
+        """
         if refusal := (await self._target).refusal():
             raise refusal
         await confirming
-        self._completing = asyncio.create_task(self._complete(upload_id, parts, size, crc))
+        complete = partial(self._complete, upload_id, parts, size, crc)
+        self._completing = asyncio.create_task(self._take_turn(complete))
         stored = await asyncio.shield(self._completing)
         if not await self._agrees(stored, size, crc):
             await self._client.delete_object(self._key)
@@ -160,7 +189,7 @@ class Publication:
         return stored
 
     async def _complete(
-        self, upload_id: str, parts: Sequence[CompletedPart], size: int, crc: int
+        self, upload_id: str, parts: Sequence[CompletedPart], size: int, crc: int | None
     ) -> Stored:
         """Complete, and when the answer does not say what happened, look at what is there."""
         for attempt in range(_ATTEMPTS):
@@ -179,10 +208,10 @@ class Publication:
             await asyncio.sleep(_PAUSE_S * 2**attempt * random.random())  # noqa: S311 - jitter
         raise self._error(ErrorKind.UNAVAILABLE)
 
-    async def _agrees(self, stored: Stored, size: int, crc: int) -> bool:
-        """Whether the store has what was sent; where it tells no CRC64, the size must do."""
+    async def _agrees(self, stored: Stored, size: int, crc: int | None) -> bool:
+        """Whether the store has what was sent; where a CRC64 is unknown, the size must do."""
         told = stored.crc64
-        if told is None:
+        if told is None or crc is None:
             meta = await self._client.head_object(self._key)
             told = meta.crc64
             if told is None:
@@ -190,19 +219,19 @@ class Publication:
             if meta.size != size:
                 _log.error("%r: sent %d bytes, stored %d", self._key, size, meta.size)
                 return False
-        if told not in (None, crc):
+        if None not in (told, crc) and told != crc:
             _log.error("%r: sent CRC64 %d, stored %d", self._key, crc, told)
             return await self._look(size, crc) is not None  # the object counts, not the answer
         return True
 
-    async def _look(self, size: int, crc: int) -> Stored | None:
+    async def _look(self, size: int, crc: int | None) -> Stored | None:
         """Return the object if it is, beyond doubt, what was sent."""
         try:
             meta = await self._client.head_object(self._key)
         except StorageError as error:
             _log.warning("cannot tell whether %r was stored: %s", self._key, error)
             return None
-        if meta.size != size or meta.crc64 != crc:
+        if crc is None or meta.size != size or meta.crc64 != crc:
             return None
         return Stored(etag=meta.etag, crc64=meta.crc64)
 

@@ -1,13 +1,16 @@
 """What this server wrote and deleted a moment ago, laid over listings that may lag behind.
 
 COS documents listings as eventually consistent. Within one server a client must see what it has
-just done, so changes are remembered for a short time, bounded in number, per bucket.
+just done, so changes are remembered for a short time, bounded in number, per bucket. Here too
+those who are about to replace the same object wait for each other.
 """
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 from cos_ftp_server.cos.types import ObjectMeta
 
@@ -28,6 +31,7 @@ class RecentChanges:
         self._clock = clock
         self._expires: OrderedDict[str, float] = OrderedDict()
         self._by_prefix: dict[str, dict[str, ObjectMeta | None]] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def wrote(self, meta: ObjectMeta) -> None:
         """Remember an object (or a directory marker), and that its directories exist."""
@@ -71,6 +75,10 @@ class RecentChanges:
         """Return the changes to the entries directly in the directory `prefix`, by key."""
         self._expire()
         return self._by_prefix.get(prefix, {})
+
+    def turn(self, key: str) -> asyncio.Lock:
+        """Return what to hold while `key` is replaced by what was made of it."""
+        return self._turns.setdefault(key, asyncio.Lock())
 
     def _remember(self, key: str, meta: ObjectMeta | None) -> None:
         self._expires[key] = self._clock() + _LIFETIME_S

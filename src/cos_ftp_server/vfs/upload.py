@@ -27,6 +27,7 @@ from cos_ftp_server.vfs.names import Target
 from cos_ftp_server.vfs.parts import PartLadder
 from cos_ftp_server.vfs.publishing import MissingCrc, Publication
 from cos_ftp_server.vfs.recent import RecentChanges
+from cos_ftp_server.vfs.resume import Beginning
 
 __all__ = ["Upload", "UploadEngine", "too_large"]
 
@@ -60,7 +61,8 @@ class Upload:
     """One file on its way into the bucket; implements `ObjectWriter`.
 
     `target` looks at the name while data arrives; it is awaited before the file can appear.
-    Unless it `may_replace` a file, `commit` raises EXISTS when one has appeared meanwhile.
+    Unless it `may_replace` a file, `commit` raises EXISTS when one has appeared meanwhile. With
+    a `beginning`, `commit` raises CHANGED when that file is not the same any more.
     """
 
     def __init__(
@@ -72,26 +74,69 @@ class Upload:
         recent: RecentChanges,
         *,
         may_replace: bool = True,
+        beginning: Beginning | None = None,
     ) -> None:
         self.received = 0
+        self.kept = 0
         self.committed = False
         self._engine = engine
         self._key = key
         self._options = options
         self._target = target
         self._recent = recent
+        self._beginning = beginning
         self._publication = Publication(
-            engine.client, key, options, target, engine.missing_crc, recent, may_replace=may_replace
+            engine.client,
+            key,
+            options,
+            target,
+            engine.missing_crc,
+            recent,
+            may_replace=may_replace,
+            continues=beginning.meta.etag if beginning else None,
         )
         self._buffer: PartBuffer | None = None
         self._buffer_crc = 0
-        self._crc = 0  # of all parts that have left; not of the buffer
+        self._crc = 0  # of all parts that have left; neither of the buffer nor of copied parts
+        self._kept_crc: int | None = 0  # of the parts that were copied
         self._number = 0  # of the last part that has left
         self._multipart: asyncio.Task[MultipartUpload] | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self._parts: dict[int, CompletedPart] = {}
         self._failure: StorageError | None = None
         target.add_done_callback(self._target_seen)
+
+    @property
+    def _size(self) -> int:
+        return self.kept + self.received
+
+    async def take_beginning(self) -> None:
+        """Let the file begin with what is kept of the old one; before anything is received.
+
+        Raises CHANGED and whatever else reading it raises; copying goes on while data arrives.
+        """
+        beginning = self._beginning
+        if beginning is None:
+            return
+        if beginning.size < self._engine.client.dialect.min_part_bytes:
+            await self.write(await beginning.read(self._engine.client))
+            self.received = 0
+        else:
+            self._number = len(beginning.ranges())
+            copying = asyncio.create_task(self._copy(beginning, self._begin()))
+            self._sending.add(copying)
+            copying.add_done_callback(self._sending.discard)
+        self.kept = beginning.size
+
+    async def _copy(self, beginning: Beginning, begun: asyncio.Task[MultipartUpload]) -> None:
+        try:
+            upload = await asyncio.shield(begun)
+            copied = await beginning.copy(self._engine.client, self._key, upload.upload_id)
+        except StorageError as error:
+            self._fail(error)
+        else:
+            self._kept_crc = copied.crc64
+            self._parts.update((part.number, part) for part in copied.parts)
 
     # Receiving
 
@@ -113,7 +158,7 @@ class Upload:
         self._buffer_crc = crc64(buffer.window()[:count], self._buffer_crc)
         buffer.filled += count
         self.received += count
-        if self.received > self._engine.ladder.max_file:
+        if self._size > self._engine.ladder.max_file:
             self._fail(too_large(self._key, self._engine.ladder.max_file))
         elif buffer.is_full:
             self._send_part()
@@ -159,7 +204,7 @@ class Upload:
             engine.pool.is_pressed
             and self._buffer is not None
             and self._buffer.filled >= engine.client.dialect.min_part_bytes
-            and engine.ladder.may_end_early(self._number + 1, self.received)
+            and engine.ladder.may_end_early(self._number + 1, self._size)
         )
 
     # Sending parts
@@ -169,12 +214,9 @@ class Upload:
         assert buffer is not None  # noqa: S101 - for the type checker
         self._number += 1
         self._crc = combine(self._crc, self._buffer_crc, buffer.filled)
-        if self._multipart is None:
-            engine = self._engine
-            begin = begin_multipart(engine.client, engine.records, self._key, self._options)
-            self._multipart = asyncio.create_task(begin)
+        begun = self._begin()
         number, crc = self._number, self._buffer_crc
-        task = asyncio.create_task(self._store_part(self._multipart, number, buffer, crc))
+        task = asyncio.create_task(self._store_part(begun, number, buffer, crc))
         self._sending.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:
@@ -185,11 +227,19 @@ class Upload:
 
         task.add_done_callback(ended)
 
+    def _begin(self) -> asyncio.Task[MultipartUpload]:
+        """Begin the multipart upload, once; whoever needs it awaits the task, shielded."""
+        if self._multipart is None:
+            engine = self._engine
+            begin = begin_multipart(engine.client, engine.records, self._key, self._options)
+            self._multipart = asyncio.create_task(begin)
+        return self._multipart
+
     async def _store_part(
-        self, multipart: asyncio.Task[MultipartUpload], number: int, buffer: PartBuffer, crc: int
+        self, begun: asyncio.Task[MultipartUpload], number: int, buffer: PartBuffer, crc: int
     ) -> None:
         try:
-            upload_id = (await asyncio.shield(multipart)).upload_id
+            upload_id = (await asyncio.shield(begun)).upload_id
             async with self._engine.slots:
                 part = await self._upload_part(upload_id, number, buffer.contents(), crc)
         except StorageError as error:
@@ -231,14 +281,18 @@ class Upload:
         """Publish the file; see `ObjectWriter.commit`."""
         if self._failure:
             raise self._failure
+        if (beginning := self._beginning) and beginning.is_whole and not self.received:
+            await confirm()
+            return Receipt(beginning.size, beginning.meta.crc64)
         confirming = asyncio.create_task(confirm())
         try:
             if self._multipart is None:
-                self._crc = self._buffer_crc
+                crc: int | None = self._buffer_crc
                 body = self._buffer.contents() if self._buffer else memoryview(b"")
-                stored = await self._publication.put(body, self._crc, confirming)
+                stored = await self._publication.put(body, self._buffer_crc, confirming)
             else:
                 stored = await self._commit_parts(self._multipart, confirming)
+                crc = self._whole_crc()
         finally:
             await dismiss(confirming)
         self._release_buffer(reusable=True)
@@ -246,17 +300,23 @@ class Upload:
         self._recent.wrote(
             ObjectMeta(
                 key=self._key,
-                size=self.received,
+                size=self._size,
                 etag=stored.etag,
                 modified=datetime.now(UTC).replace(microsecond=0),
-                crc64=self._crc,
+                crc64=crc,
                 options=self._options,
             )
         )
-        return Receipt(self.received, self._crc)
+        return Receipt(self._size, stored.crc64 if crc is None else crc)
+
+    def _whole_crc(self) -> int | None:
+        """Return the checksum of kept and received bytes, None if that of the former is unknown."""
+        if self._kept_crc is None:
+            return None
+        return combine(self._kept_crc, self._crc, self.received)
 
     async def _commit_parts(
-        self, multipart: asyncio.Task[MultipartUpload], confirming: asyncio.Task[None]
+        self, begun: asyncio.Task[MultipartUpload], confirming: asyncio.Task[None]
     ) -> Stored:
         if self._buffer and self._buffer.filled:
             self._send_part()
@@ -267,9 +327,9 @@ class Upload:
         if len(self._parts) != self._number:
             raise self._error(ErrorKind.INTEGRITY, temporary=True)
         parts = [self._parts[number] for number in sorted(self._parts)]
-        upload = multipart.result()
+        upload = begun.result()
         stored = await self._publication.complete(
-            upload.upload_id, parts, self.received, self._crc, confirming
+            upload.upload_id, parts, self._size, self._whole_crc(), confirming
         )
         await upload.completed()
         return stored

@@ -113,7 +113,7 @@ def test_months_are_english() -> None:
         (
             Named("a", size=5),
             MLST_FACTS,
-            "type=file;size=5;modify=20241122140509;perm=fwrd;unix.mode=0644; a",
+            "type=file;size=5;modify=20241122140509;perm=afwrd;unix.mode=0644; a",
         ),
         (
             Named("d e", is_directory=True),

@@ -44,6 +44,7 @@ HANDLERS: Mapping[str, Handler] = MappingProxyType(
         "QUIT": auth.handle_quit,
         "REIN": auth.handle_rein,
         "REST": files.handle_rest,
+        "APPE": files.handle_appe,
         "RETR": files.handle_retr,
         "RMD": dirs.handle_rmd,
         "RNFR": files.handle_rnfr,

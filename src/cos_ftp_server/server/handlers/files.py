@@ -1,4 +1,4 @@
-"""RETR, STOR, STOU, REST, ALLO, DELE, RNFR, RNTO, SIZE, MDTM, ABOR (RFC 959, RFC 3659)."""
+"""RETR, STOR, APPE, STOU, REST, ALLO, DELE, RNFR, RNTO, SIZE, MDTM, ABOR (RFC 959, RFC 3659)."""
 
 import secrets
 
@@ -12,6 +12,7 @@ from cos_ftp_server.vfs.paths import name_of
 __all__ = [
     "handle_abor",
     "handle_allo",
+    "handle_appe",
     "handle_dele",
     "handle_mdtm",
     "handle_rest",
@@ -33,20 +34,31 @@ async def handle_retr(exchange: Exchange, argument: str) -> Reply:
 
 
 async def handle_stor(exchange: Exchange, argument: str) -> Reply:
-    """Receive a file, which replaces one of that name when all of it is stored."""
+    """Receive a file, which replaces one of that name when all of it is stored.
+
+    After REST it begins with that many bytes of the old one, as clients expect that resume an
+    upload (RFC 3659 section 5.4); what was behind them is gone.
+    """
+    path = exchange.session.resolve(argument)
+    return await upload(exchange, path, replies.OPENING_DATA, offset=exchange.restart_offset)
+
+
+async def handle_appe(exchange: Exchange, argument: str) -> Reply:
+    """Receive what comes behind the end of a file, which is created if there is none."""
     if exchange.restart_offset:
-        return replies.bad_parameter("An upload cannot be resumed.")
-    return await upload(exchange, exchange.session.resolve(argument), replies.OPENING_DATA)
+        return replies.NO_REST_BEFORE_APPE
+    path = exchange.session.resolve(argument)
+    return await upload(exchange, path, replies.OPENING_DATA, offset=None)
 
 
 async def handle_stou(exchange: Exchange, argument: str) -> Reply:
     """Receive a file under a name that nothing else has (RFC 1123 section 4.1.2.9)."""
     if exchange.restart_offset:
-        return replies.bad_parameter("An upload cannot be resumed.")
+        return replies.bad_parameter("A new file has nothing to resume.")
     base = argument or "file"
     path = exchange.session.resolve(f"{base}.{secrets.token_hex(_UNIQUE_BYTES)}")
     name = name_of(path)
-    return await upload(exchange, path, replies.opening_unique(name), name)
+    return await upload(exchange, path, replies.opening_unique(name), unique_name=name)
 
 
 async def handle_rest(exchange: Exchange, argument: str) -> Reply:

@@ -1,0 +1,209 @@
+"""APPE, REST before STOR, and uploads that are kept although they broke off."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from cos_ftp_server.vfs.base import VirtualPath
+from tests.doubles.ftp_client import RawClient, reset, until
+from tests.doubles.memory_fs import (
+    FailsInCommitFileSystem,
+    HangsInCommitFileSystem,
+    MemoryFileSystem,
+)
+from tests.server.conftest import Login, Servers
+
+A = VirtualPath("/a")
+
+
+async def begin(client: RawClient, command: str = "STOR a") -> asyncio.StreamWriter:
+    """Send half of a file, and return when the server has it."""
+    _, writer = await client.open_data()
+    await client.expect(command, 150)
+    writer.write(b"half")
+    await writer.drain()
+    while "4 bytes" not in (await client.command("STAT")).text:
+        pass
+    return writer
+
+
+async def test_appe(client: RawClient, file_system: MemoryFileSystem) -> None:
+    assert (await client.store("a", b"one", verb="APPE")).code == 226
+    reply = await client.store("a", b"two", verb="APPE")
+    assert reply.code == 226
+    assert "6 bytes, CRC64" in reply.text
+    assert file_system.files == {A: b"onetwo"}
+
+
+@pytest.mark.parametrize(("offset", "result"), [(0, b"XY"), (2, b"01XY"), (5, b"01234XY")])
+async def test_rest_and_stor(
+    client: RawClient, file_system: MemoryFileSystem, offset: int, result: bytes
+) -> None:
+    file_system.put("/a", b"01234")
+    await client.expect(f"REST {offset}", 350)
+    assert (await client.store("a", b"XY")).code == 226
+    assert file_system.files == {A: result}
+
+
+async def test_rest_beyond_the_end(client: RawClient, file_system: MemoryFileSystem) -> None:
+    file_system.put("/a", b"01234")
+    for name in ("a", "absent"):
+        await client.expect("REST 6", 350)
+        reply = await client.store(name, b"XY")
+        assert (reply.code, reply.text) == (554, "554 Restart offset beyond the end of the file.")
+    assert file_system.files == {A: b"01234"}
+
+
+async def test_rest_holds_for_one_upload(client: RawClient, file_system: MemoryFileSystem) -> None:
+    file_system.put("/a", b"01234")
+    await client.expect("REST 2", 350)
+    await client.store("a", b"X")
+    await client.store("a", b"Y")
+    assert file_system.files == {A: b"Y"}
+
+
+@pytest.mark.parametrize(("verb", "code"), [("APPE", 503), ("STOU", 504)])
+async def test_rest_means_nothing_to_others(
+    client: RawClient, file_system: MemoryFileSystem, verb: str, code: int
+) -> None:
+    file_system.put("/a", b"01234")
+    await client.expect("REST 2", 350)
+    assert (await client.store("a", b"X", verb)).code == code
+    assert file_system.files == {A: b"01234"}
+
+
+@pytest.mark.parametrize(("announced", "code"), [(2, 226), (7, 226), (3, 426), (6, 426)])
+async def test_who_resumes_may_announce_the_rest_or_the_whole(
+    client: RawClient, file_system: MemoryFileSystem, announced: int, code: int
+) -> None:
+    file_system.put("/a", b"01234")
+    await client.expect(f"ALLO {announced}", 202)
+    assert (await client.store("a", b"XY", verb="APPE")).code == code
+    assert file_system.files == {A: b"01234XY" if code == 226 else b"01234"}
+
+
+async def test_a_broken_append_changes_nothing(
+    client: RawClient, file_system: MemoryFileSystem
+) -> None:
+    file_system.put("/a", b"01234")
+    reset(await begin(client, "APPE a"))
+    assert (await client.reply()).code == 426
+    assert file_system.files == {A: b"01234"}
+
+
+# interrupted_upload = keep
+
+
+@pytest.mark.parametrize("type_code", ["I", "A"])
+async def test_a_reset_upload_is_kept(
+    log_in: Login, file_system: MemoryFileSystem, type_code: str
+) -> None:
+    file_system.put("/a", b"an older file")
+    async with log_in(file_system, keep_interrupted=True) as client:
+        await client.expect(f"TYPE {type_code}", 200)
+        reset(await begin(client))
+        reply = await client.reply()
+        assert reply.code == 426
+        assert reply.text.endswith("4 bytes are stored.")
+        assert file_system.files == {A: b"half"}
+        await client.expect("TYPE I", 200)
+        await client.expect("REST 4", 350)
+        assert (await client.store("a", b" and half")).code == 226
+    assert file_system.files == {A: b"half and half"}
+
+
+async def test_an_aborted_upload_is_kept(log_in: Login, file_system: MemoryFileSystem) -> None:
+    async with log_in(file_system, keep_interrupted=True) as client:
+        data = await begin(client)
+        reply = await client.command("ABOR")
+        assert reply.code == 426
+        assert reply.text == "426 Transfer aborted. 4 bytes are stored."
+        assert (await client.reply()).code == 226
+        data.close()
+    assert file_system.files == {A: b"half"}
+
+
+async def test_a_stalled_upload_is_kept(log_in: Login, file_system: MemoryFileSystem) -> None:
+    async with log_in(file_system, keep_interrupted=True, data_stall_timeout_seconds=0.1) as client:
+        await begin(client)
+        assert (await client.reply()).code == 426
+    assert file_system.files == {A: b"half"}
+
+
+async def test_a_short_upload_is_kept(log_in: Login, file_system: MemoryFileSystem) -> None:
+    async with log_in(file_system, keep_interrupted=True) as client:
+        await client.expect("ALLO 5", 202)
+        reply = await client.store("a", b"half")
+        assert reply.code == 426
+        assert reply.text.endswith("4 bytes are stored.")
+    assert file_system.files == {A: b"half"}
+
+
+@pytest.mark.parametrize("kill", [reset, asyncio.StreamWriter.close], ids=["rst", "fin"])
+@pytest.mark.parametrize("order", ["control first", "data first"])
+async def test_what_a_killed_client_sent_is_kept(
+    serve: Servers,
+    file_system: MemoryFileSystem,
+    kill: Callable[[asyncio.StreamWriter], None],
+    order: str,
+) -> None:
+    server = await serve(file_system, keep_interrupted=True)
+    async with RawClient(server.addresses[0]) as client:
+        await client.login()
+        data = await begin(client)
+        sockets = [client.writer, data] if order == "control first" else [data, client.writer]
+        for writer in sockets:
+            kill(writer)
+        await until(lambda: not server.session_count)
+    assert file_system.files == {A: b"half"}
+    assert file_system.open_writers == 0
+
+
+async def test_what_a_client_that_hangs_up_sent_is_kept_while_the_store_takes_its_time(
+    serve: Servers,
+) -> None:
+    """The client resets the data connection, sends ABOR, and is gone: all at once, as some do."""
+    file_system = HangsInCommitFileSystem()
+    server = await serve(file_system, keep_interrupted=True)
+    async with RawClient(server.addresses[0]) as client:
+        await client.login()
+        reset(await begin(client))
+        await file_system.reached.wait()
+        client.send("ABOR")
+        client.writer.close()
+        file_system.release.set()
+        await until(lambda: not server.session_count)
+    assert file_system.files == {A: b"half"}
+
+
+async def test_nothing_received_is_not_kept(log_in: Login, file_system: MemoryFileSystem) -> None:
+    file_system.put("/a", b"old")
+    async with log_in(file_system, keep_interrupted=True) as client:
+        _, writer = await client.open_data()
+        await client.expect("STOR a", 150)
+        reset(writer)
+        reply = await client.reply()
+        assert (reply.code, reply.text) == (426, "426 Data connection lost, transfer aborted.")
+    assert file_system.files == {A: b"old"}
+
+
+async def test_a_failure_to_keep_is_told(log_in: Login) -> None:
+    file_system = FailsInCommitFileSystem()
+    file_system.release.set()
+    async with log_in(file_system, keep_interrupted=True) as client:
+        reset(await begin(client))
+        assert (await client.reply()).code == 451
+    assert not file_system.files
+
+
+async def test_a_server_that_stops_keeps_nothing(
+    serve: Servers, file_system: MemoryFileSystem
+) -> None:
+    server = await serve(file_system, keep_interrupted=True, shutdown_grace_seconds=0)
+    async with RawClient(server.addresses[0]) as client:
+        await client.login()
+        await begin(client)
+        await server.drain()
+        await server.aclose()
+    assert not file_system.files
