@@ -146,8 +146,7 @@ def _file_perm(permission: Permission) -> str:
     """Return the letters of RFC 3659 section 7.5.5 that hold for files."""
     letters = ""
     if Permission.WRITE in permission:
-        letters += "a" if COMMANDS["APPE"].implemented else ""
-        letters += "fw"
+        letters += "afw"
     if Permission.READ in permission:
         letters += "r"
     if COMMANDS["DELE"].permission in permission:

@@ -148,6 +148,7 @@ ALREADY_LOGGED_IN = Reply.of(503, "Already logged in.")  # RFC 959 section 5.4 (
 RNFR_FIRST = Reply.of(503, "Send RNFR first.")  # RFC 959 section 5.4 (RNTO)
 EPSV_ONLY = Reply.of(503, "Only EPSV is allowed after EPSV ALL.")  # RFC 2428 section 4
 NO_REST_BEFORE_APPE = Reply.of(503, "APPE goes to the end; REST is for STOR.")  # RFC 959 4.1.3
+NOTHING_TO_RESUME = Reply.of(504, "A new file has nothing to resume.")  # RFC 959 section 5.4
 BAD_PARAMETER = Reply.of(504, "Parameter not supported.")  # RFC 959 section 5.4
 FOREIGN_ADDRESS = Reply.of(504, "Only your own address, port 1024 up.")  # RFC 2577 section 3
 UNKNOWN_NETWORK = Reply.of(522, "Network protocol not supported, use (1,2)")  # RFC 2428 section 2

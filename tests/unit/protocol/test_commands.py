@@ -78,7 +78,7 @@ def test_known_but_not_implemented(row: CommandSpec) -> None:
 def test_the_verbs_that_work() -> None:
     assert verbs(LIVE) == words(
         "USER PASS ACCT QUIT REIN NOOP PWD CWD CDUP XPWD XCWD XCUP MKD XMKD RMD XRMD PASV EPSV "
-        "PORT EPRT TYPE MODE STRU LIST NLST MLSD MLST STAT STOR STOU REST RETR DELE RNFR RNTO "
+        "PORT EPRT TYPE MODE STRU LIST NLST MLSD MLST STAT STOR APPE STOU REST RETR DELE RNFR RNTO "
         "SIZE MDTM ABOR FEAT OPTS SYST HELP ALLO SITE CLNT"
     )
 
@@ -90,16 +90,18 @@ def test_rules_that_span_rows() -> None:
     assert verbs([row for row in ROWS if row.during_transfer]) == words("ABOR HELP NOOP QUIT STAT")
     assert verbs([row for row in ROWS if row.keeps_restart]) == words("REST PASV EPSV PORT EPRT")
     assert verbs([row for row in ROWS if row.keeps_rename]) == {"RNFR"}
-    assert verbs([row for row in LIVE if row.opens_data]) == words("LIST NLST MLSD RETR STOR STOU")
+    assert verbs([row for row in LIVE if row.opens_data]) == words(
+        "LIST NLST MLSD RETR STOR APPE STOU"
+    )
 
 
 @pytest.mark.parametrize(
     ("permission", "expected"),
     [
         (Permission.READ, "LIST NLST MLSD MLST SIZE MDTM RETR"),
-        (Permission.WRITE, "STOR STOU MKD XMKD RNFR RNTO"),
+        (Permission.WRITE, "STOR APPE STOU MKD XMKD RNFR RNTO"),
         (Permission.DELETE, ""),
-        (Permission.WRITE | Permission.DELETE, "STOR STOU MKD XMKD RNFR RNTO DELE RMD XRMD"),
+        (Permission.WRITE | Permission.DELETE, "STOR APPE STOU MKD XMKD RNFR RNTO DELE RMD XRMD"),
     ],
 )
 def test_what_an_account_may_do(permission: Permission, expected: str) -> None:

@@ -134,10 +134,10 @@ def test_facts(entry: Named, facts: tuple[str, ...], expected: str) -> None:
     [
         (Permission.NONE, "", "e"),
         (Permission.READ, "r", "el"),
-        (Permission.WRITE, "fw", "ecfm"),
-        (Permission.WRITE | Permission.DELETE, "fwd", "ecfmdp"),
+        (Permission.WRITE, "afw", "ecfm"),
+        (Permission.WRITE | Permission.DELETE, "afwd", "ecfmdp"),
         (Permission.READ | Permission.DELETE, "r", "el"),
-        (READ_WRITE, "fwr", "ecfml"),
+        (READ_WRITE, "afwr", "ecfml"),
     ],
 )
 def test_the_perm_fact_tells_what_the_account_may_do(

@@ -54,7 +54,7 @@ async def handle_appe(exchange: Exchange, argument: str) -> Reply:
 async def handle_stou(exchange: Exchange, argument: str) -> Reply:
     """Receive a file under a name that nothing else has (RFC 1123 section 4.1.2.9)."""
     if exchange.restart_offset:
-        return replies.bad_parameter("A new file has nothing to resume.")
+        return replies.NOTHING_TO_RESUME
     base = argument or "file"
     path = exchange.session.resolve(f"{base}.{secrets.token_hex(_UNIQUE_BYTES)}")
     name = name_of(path)
