@@ -247,7 +247,7 @@ _FREE = {
     *("TYPE", "USER", "PASS", "QUIT", "XCUP", "XCWD", "XPWD"),
 }
 _READING = {"LIST", "MDTM", "MLSD", "MLST", "NLST", "RETR", "SIZE"}
-_WRITING = {"MKD", "RNFR", "RNTO", "STOR", "STOU", "XMKD"}
+_WRITING = {"APPE", "MKD", "RNFR", "RNTO", "STOR", "STOU", "XMKD"}
 _DELETING = {"DELE", "RMD", "XRMD"}
 
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 import posixpath
+import re
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
@@ -11,6 +12,7 @@ __all__ = ["BucketAddress", "check_key", "encode", "encode_path"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _UNRESERVED = "-_.~"  # RFC 3986 section 2.3, beside letters and digits
+_is_plain = re.compile(r"[A-Za-z0-9._~-]*").fullmatch  # as most names are: a third of the time
 
 
 def encode(text: str) -> str:
@@ -19,7 +21,7 @@ def encode(text: str) -> str:
     >>> encode("a b/ü")
     'a%20b%2F%C3%BC'
     """
-    return quote(text, _UNRESERVED)
+    return text if _is_plain(text) else quote(text, _UNRESERVED)
 
 
 def encode_path(text: str) -> str:
@@ -28,7 +30,7 @@ def encode_path(text: str) -> str:
     >>> encode_path("a b/c+d")
     'a%20b/c%2Bd'
     """
-    return quote(text, "/" + _UNRESERVED)
+    return text if _is_plain(text) else quote(text, "/" + _UNRESERVED)
 
 
 def check_key(key: str, max_bytes: int, operation: str) -> None:

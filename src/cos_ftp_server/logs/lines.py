@@ -43,10 +43,17 @@ class TextFormatter(logging.Formatter):
     """`2026-05-04 03:02:01,123 INFO    session=7 peer=192.0.2.1 user='bob' message`.
 
     The lines of a traceback follow indented, so that none looks like the beginning of another.
+    Console and file show the same, so it is made once and kept in the record.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         """See logging.Formatter."""
+        kept: str | None = getattr(record, "as_text", None)
+        if kept is None:
+            kept = record.as_text = self._format(record)
+        return kept
+
+    def _format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
         head = f"{moment},{int(record.msecs):03d} {record.levelname:<7} "
         session = session_of(record)

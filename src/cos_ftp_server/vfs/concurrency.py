@@ -51,6 +51,11 @@ async def first_success(*attempts: Coroutine[Any, Any, _Result]) -> _Result:
 
 async def dismiss(*tasks: asyncio.Task[Any]) -> None:
     """End tasks whose results nobody wants; return when they have ended."""
-    for task in tasks:
+    running = [task for task in tasks if not task.done()]
+    for task in running:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    if running:
+        await asyncio.wait(running)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # it has been seen

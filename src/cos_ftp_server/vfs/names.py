@@ -138,9 +138,14 @@ class Names:
         key = file_key(path, self._prefix)
         if self._is_known(path, key + "/"):
             return Target(key, obstacle=ErrorKind.IS_DIRECTORY)
-        (etag, is_directory), below_file = await together(
-            self._file_and_directory(key), self.has_file_above(path)
-        )
+        above = self._unknown_above(path)
+        if not above:  # as in most cases: the rest of the path has just been used
+            etag, is_directory = await self._file_and_directory(key)
+            below_file = False
+        else:
+            (etag, is_directory), below_file = await together(
+                self._file_and_directory(key), self._is_any_file(above)
+            )
         if is_directory:
             return Target(key, etag, ErrorKind.IS_DIRECTORY)
         if below_file:
@@ -167,12 +172,20 @@ class Names:
 
     async def has_file_above(self, path: VirtualPath) -> bool:
         """Whether one of the names above `path` is a file; one HEAD for each not yet known."""
+        return await self._is_any_file(self._unknown_above(path))
+
+    def _unknown_above(self, path: VirtualPath) -> list[VirtualPath]:
+        """Return the names above `path` that are not known to be directories, the nearest first."""
         unknown = []
         for ancestor in ancestors(path):
             key = directory_key(ancestor, self._prefix)
             if self._is_known(ancestor, key) or self._recent.find(key) is not None:
                 break
             unknown.append(ancestor)
+        return unknown
+
+    async def _is_any_file(self, unknown: list[VirtualPath]) -> bool:
+        """Whether one of these is a file; if not, they are known as directories from now on."""
         for start in range(0, len(unknown), _AT_ONCE):
             some = unknown[start : start + _AT_ONCE]
             if any(await together(*(self.is_file(ancestor) for ancestor in some))):
