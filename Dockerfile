@@ -19,7 +19,7 @@ RUN python -m venv /opt/cos-ftp-server \
     && /opt/cos-ftp-server/bin/pip install --no-cache-dir --disable-pip-version-check .
 
 FROM python:3.13-slim
-RUN useradd --system --uid 10001 --user-group --no-log-init \
+RUN useradd --uid 10001 --user-group --no-log-init \
         --home-dir /var/lib/cos-ftp-server --shell /usr/sbin/nologin cos-ftp \
     && install -d -o cos-ftp -g cos-ftp -m 750 \
         /var/lib/cos-ftp-server /var/lib/cos-ftp-server/log

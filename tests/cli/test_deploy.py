@@ -1,5 +1,6 @@
 """What is shipped beside the program: the systemd unit and the container image."""
 
+import math
 import re
 import shutil
 import subprocess
@@ -9,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from cos_ftp_server.settings.memory import MEMORY_SHARE, Need
-from cos_ftp_server.settings.model import NetworkSettings, OptionalSettings
+from cos_ftp_server.settings.model import LEAST_BUFFER_MEMORY, NetworkSettings, OptionalSettings
 
 CHECKOUT = Path(__file__).parents[2]
 UNIT = CHECKOUT / "deploy" / "cos-ftp-server.service"
 IMAGE = CHECKOUT / "Dockerfile"
+GUIDE = CHECKOUT / "docs" / "deploying.md"
 DEFAULTS = OptionalSettings()
 
 
@@ -42,6 +44,25 @@ def test_the_unit_leaves_time_to_stop_and_memory_to_run() -> None:
     )
     assert unit_value("MemoryMax") == "1G"
     assert need.bytes <= 1024**3 * MEMORY_SHARE  # or `config_check_enable` would refuse to start
+
+
+@pytest.mark.parametrize(
+    ("path", "first"), [(UNIT, "useradd"), (IMAGE, "docker build")], ids=["unit", "image"]
+)
+def test_the_head_of_the_file_and_the_guide_tell_the_same_commands(path: Path, first: str) -> None:
+    (block,) = re.findall(rf"^```\n({first} .*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    head = re.sub(r"^# {0,3}", "", path.read_text(), flags=re.MULTILINE)
+    assert str(block) in head
+
+
+def test_the_guide_tells_below_which_memory_the_default_logins_are_too_many() -> None:
+    least = Need(
+        buffer_memory=LEAST_BUFFER_MEMORY,
+        connections=DEFAULTS.max_connection_num,
+        logins=DEFAULTS.max_login_users,
+    )
+    mebibytes = math.ceil(least.bytes / MEMORY_SHARE / 1024**2)
+    assert f"with less than {mebibytes} MiB, lower `max_login_users`" in GUIDE.read_text()
 
 
 def test_the_image_takes_what_exists_and_no_secrets() -> None:

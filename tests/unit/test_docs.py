@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 import pytest
 
-from cos_ftp_server.cli import commands
+from cos_ftp_server import app
+from cos_ftp_server.cli import commands, main
 from cos_ftp_server.protocol import replies
 from cos_ftp_server.protocol.replies import Reply
-from cos_ftp_server.server import outcome
+from cos_ftp_server.server import outcome, passive
 from cos_ftp_server.server.config import ServerConfig
 from cos_ftp_server.settings.model import (
     AccountSettings,
@@ -18,6 +19,7 @@ from cos_ftp_server.settings.model import (
     NetworkSettings,
     OptionalSettings,
 )
+from cos_ftp_server.vfs import cleanup
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))
@@ -141,3 +143,47 @@ def test_the_limits_that_can_be_set_have_their_defaults() -> None:
             assert row[2] == shown, row
             checked += 1
     assert checked >= 10
+
+
+def test_the_tries_and_the_time_to_clean_up_are_those_of_the_program() -> None:
+    text = _text("docs/server-behavior.md")
+    assert f"up to {passive._MAX_PORT_TRIES} ports are tried" in text
+    for seconds in (app._CLEANUP_SECONDS, app._HASTY_CLEANUP_SECONDS):
+        # A session that is cut off waits for its clean-up before the server does.
+        assert f"cleaned up for up to {cleanup._PATIENCE_S + seconds:.0f} seconds" in text
+
+
+_BAD_CONFIG = """\
+[COS_ACCOUNT_0]
+cos_secretid = AKIDexample
+cos_secretky = mistyped
+cos_bucket = camera-1250000000
+cos_region = ap-guangzhou
+home_dir = /home/user0
+ftp_login_user_name = user0
+ftp_login_user_password = a-good-password
+authority = RW
+cos_secretkey = example
+[COS_ACCOUNT_1]
+cos_secretid = AKIDexample
+cos_secretkey = example
+cos_bucket = camera-1250000000
+cos_region = ap-guangzhou
+ftp_login_user_name = user0
+home_dir = /
+ftp_login_user_password = a-good-password
+authority = RW
+"""
+
+
+@pytest.mark.skipif(Path("/home/user0").is_dir(), reason="this machine has that home_dir")
+def test_what_check_complains_of_is_quoted_to_the_letter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "bad.conf"
+    config.write_text(_BAD_CONFIG, encoding="utf-8")
+    config.chmod(0o600)
+    monkeypatch.chdir(tmp_path)
+    for name in ("bad.conf", "none.conf"):
+        assert main(["check", "--config", name]) == 1
+    assert capsys.readouterr().err == _blocks(_text("docs/troubleshooting.md"))[-1]
