@@ -1,0 +1,1 @@
+"""Clients that cost little: what they do is the work that is measured elsewhere."""
