@@ -217,7 +217,6 @@ def _rclone(directory: Path, store: Store) -> Iterator[SystemUnderTest]:
     command = [Path(sys.executable).with_name("rclone"), "serve", "ftp", f"bench:{BUCKET}"]
     command += ["--addr", f"127.0.0.1:{port}", "--user", USER, "--pass", PASSWORD]
     command += ["--vfs-cache-mode", "off", "--no-modtime", "--no-checksum"]
-    command += ["--dir-cache-time", "24h"]
     log = directory / "rclone.log"
     with _process([str(word) for word in command], log, environment) as process:
         _await_port(port, process, log)

@@ -1,6 +1,7 @@
 """HTTP of the null store: requests from bytes, answers to bytes. Pure."""
 
 from dataclasses import dataclass
+from email.utils import formatdate
 from functools import lru_cache
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -69,5 +70,5 @@ def answer(status: int, headers: str = "", body: bytes = b"", length: int | None
     return head.encode("latin-1") + body
 
 
-# Nobody here is told the time; a client that compares clocks does so on a refused signature only.
-_DATE = "Date: Sun, 13 Sep 2020 12:26:40 GMT\r\n"
+# The clock of the store stands still, but not far from that of clients who look.
+_DATE = f"Date: {formatdate(usegmt=True)}\r\n"

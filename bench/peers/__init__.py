@@ -1,0 +1,1 @@
+"""The gateways that this one is compared with, where they need code."""
