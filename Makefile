@@ -12,7 +12,7 @@ WORKERS ?= $(shell cores=$$(nproc); [ $$cores -gt 2 ] && echo $$cores || echo 2)
 CLIENTS := lftp tnftp ncftp curl
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs install clients clean
+.PHONY: help demo test lint bench format docs install clients clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,11 +23,14 @@ demo: .venv/.server ## FTP server on an embedded store; options: ARGS="--port 22
 test: .venv/.server .venv/.test clients ## all tests; options for pytest: TESTARGS="-k upload"
 	@$(BIN)/python -m pytest -n $(WORKERS) $(TESTARGS)
 
-lint: .venv/.server .venv/.test .venv/.lint ## style, types and layers
+lint: .venv/.server .venv/.test .venv/.bench .venv/.lint ## style, types and layers
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+bench: .venv/.server .venv/.bench ## CPU and memory beside other gateways; options: ARGS="--quick --only store-4k"
+	@$(BIN)/python -m bench $(ARGS)
 
 format: .venv/.lint ## let ruff mend what it can
 	@$(BIN)/ruff check --fix
@@ -70,7 +73,7 @@ clean: ## remove .venv, caches and build results
 	@$(PIP) install --upgrade 'pip>=25.1'
 	@touch $@
 
-.venv/.test .venv/.lint: .venv/.%: .venv/.pip pyproject.toml
+.venv/.test .venv/.lint .venv/.bench: .venv/.%: .venv/.pip pyproject.toml
 	@echo "installing what $* needs in .venv"
 	@$(PIP) install --group $*
 	@touch $@

@@ -1,8 +1,8 @@
 """The floor: what it costs to move the bytes and do nothing else.
 
-Each connection is relayed to the null store's raw port, first all that comes from the client,
-then all that comes from the store: one `recv` and one `send` for up to 256 KiB, in blocking sockets.
-It must not know what it carries.
+Each connection is relayed to the null store's raw port, first all that comes from the client, then
+all that comes from the store: one `recv` and one `send` for up to 256 KiB, in blocking sockets. It
+must not know what it carries.
 """
 
 import socket

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from bench.load.session import Account
 from bench.load.tasks import Order
@@ -146,7 +146,7 @@ class SystemUnderTest:
 def _gateway(directory: Path, store: Store) -> Iterator[SystemUnderTest]:
     """Run this gateway as users start it. Only limits are raised that the works would reach."""
     (directory / "home").mkdir(exist_ok=True)
-    sections = {
+    sections: dict[str, dict[str, object]] = {
         "COS_ACCOUNT_0": {
             "cos_secretid": _KEY_ID,
             "cos_secretkey": _KEY,
@@ -174,7 +174,7 @@ def _gateway(directory: Path, store: Store) -> Iterator[SystemUnderTest]:
     config = directory / "gateway.conf"
     config.write_text("\n".join(lines))
     config.chmod(0o600)
-    command = [sys.executable, "-m", "cos_ftp_server", "serve", "--config", config]
+    command = [sys.executable, "-m", "cos_ftp_server", "serve", "--config", str(config)]
     log = directory / "gateway.log"
     with _process(command, log) as process:
         (url,) = _ready(process, log)
@@ -214,11 +214,11 @@ def _rclone(directory: Path, store: Store) -> Iterator[SystemUnderTest]:
     }
     environment = {f"RCLONE_CONFIG_BENCH_{key}": value for key, value in remote.items()}
     environment["RCLONE_CONFIG"] = str(directory / "rclone.conf")
-    command = [Path(sys.executable).with_name("rclone"), "serve", "ftp", f"bench:{BUCKET}"]
+    command = [str(Path(sys.executable).with_name("rclone")), "serve", "ftp", f"bench:{BUCKET}"]
     command += ["--addr", f"127.0.0.1:{port}", "--user", USER, "--pass", PASSWORD]
     command += ["--vfs-cache-mode", "off", "--no-modtime", "--no-checksum"]
     log = directory / "rclone.log"
-    with _process([str(word) for word in command], log, environment) as process:
+    with _process(command, log, environment) as process:
         _await_port(port, process, log)
         yield SystemUnderTest(process.pid, Account(port, USER, PASSWORD))
 

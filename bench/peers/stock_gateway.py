@@ -1,8 +1,8 @@
 """The gateway that the common libraries make: pyftpdlib in front of cos-python-sdk-v5.
 
 Written for comparison, in the straightforward way: each file-system call is the SDK's call, and
-waits for it. An upload is held in memory until it is a part; a short one is a single PUT. A download
-reads the SDK's stream. It is neither tuned nor slowed down, and asks the store for nothing twice.
+waits for it. An upload is held in memory until it is a part; a short one is a single PUT. A
+download reads the SDK's stream. It is neither tuned nor slowed down, and asks for nothing twice.
 
 Arguments: STORE_PORT BUCKET KEY_ID KEY USER PASSWORD. It says `ready PORT`.
 """

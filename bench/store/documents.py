@@ -9,7 +9,15 @@ from xml.sax.saxutils import escape
 
 from bench.store.objects import MODIFIED, Entry, Page, Stored
 
-__all__ = ["complete_result", "copy_result", "error", "initiate_result", "listing", "part_numbers", "parts"]
+__all__ = [
+    "complete_result",
+    "copy_result",
+    "error",
+    "initiate_result",
+    "listing",
+    "part_numbers",
+    "parts",
+]
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _ISO_MODIFIED = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", MODIFIED)
@@ -80,8 +88,10 @@ def listing(bucket: str, prefix: str, page: Page, *, is_v2: bool, is_encoded: bo
     if page.next_marker:
         name = "NextContinuationToken" if is_v2 else "NextMarker"
         head.append(f"<{name}>{encode(page.next_marker)}</{name}>")
-    head += [f"<CommonPrefixes><Prefix>{encode(name)}</Prefix></CommonPrefixes>"
-             for name in page.prefixes]
+    head += [
+        f"<CommonPrefixes><Prefix>{encode(name)}</Prefix></CommonPrefixes>"
+        for name in page.prefixes
+    ]
     head += [_contents(entry, is_encoded) for entry in page.entries]
     head.append("</ListBucketResult>")
     return "".join(head).encode()

@@ -7,9 +7,16 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 __all__ = ["Request", "answer", "parse_request"]
 
-_REASONS = {100: "Continue", 200: "OK", 204: "No Content", 206: "Partial Content",
-            404: "Not Found", 409: "Conflict", 412: "Precondition Failed",
-            416: "Range Not Satisfiable"}
+_REASONS = {
+    100: "Continue",
+    200: "OK",
+    204: "No Content",
+    206: "Partial Content",
+    404: "Not Found",
+    409: "Conflict",
+    412: "Precondition Failed",
+    416: "Range Not Satisfiable",
+}
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ MODIFIED = time.gmtime(1_600_000_000)
 
 _LISTED_SIZES = (4096, 256 * 1024**2, 1024**3)
 _LISTED_COPIES = 128
-"""As many objects of each of these sizes are in the listing of the root; others are there unseen."""
+"""As many objects of each of these sizes are in the listing of the root; others go unlisted."""
 
 _DIRECTORIES = (1000, 100_000)
 _SIZED = re.compile(r"size-(\d+)-\w+\.bin")

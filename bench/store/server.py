@@ -251,7 +251,7 @@ class _HttpConnection(asyncio.BufferedProtocol):
 
 
 class _RawConnection(asyncio.BufferedProtocol):
-    """The far end of a bare relay: swallows what comes, and sends as much as its first line says."""
+    """A bare relay's far end: swallows what comes, then sends as much as its first line says."""
 
     _transport: asyncio.Transport
 
