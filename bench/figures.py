@@ -28,6 +28,8 @@ class Figures:
     """Median of the operations."""
     first_byte_s: float
     longest_stall_s: float
+    failure: str
+    """Why the work was not finished, "" if it was; the other figures mean little then."""
 
     @property
     def cpu_per_unit_s(self) -> float:
@@ -57,7 +59,7 @@ def measure(pid: int, run: Callable[[], dict[str, Any]], unit_bytes: int) -> Fig
     return Figures(
         cpu_s=cpu_s,
         wall_s=outcome["wall_s"],
-        units=outcome["bytes"] / unit_bytes if unit_bytes else operations,
+        units=max(outcome["bytes"], 1) / unit_bytes if unit_bytes else operations,
         operations=operations,
         rss_before=rss_before,
         rss_after=rss_bytes(pid),
@@ -65,6 +67,7 @@ def measure(pid: int, run: Callable[[], dict[str, Any]], unit_bytes: int) -> Fig
         latency_s=outcome["latencies_s_median"],
         first_byte_s=outcome["first_byte_s_median"],
         longest_stall_s=outcome["longest_stall_s"],
+        failure=outcome["failure"],
     )
 
 
@@ -85,4 +88,5 @@ def best(rounds: Sequence[Figures]) -> Figures:
         latency_s=min(figures.latency_s for figures in rounds),
         first_byte_s=min(figures.first_byte_s for figures in rounds),
         longest_stall_s=max(figures.longest_stall_s for figures in rounds),
+        failure=next((figures.failure for figures in rounds if figures.failure), ""),
     )

@@ -1,5 +1,6 @@
 """Results as JSON and as Markdown tables, which read well in a terminal too. Pure."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -27,7 +28,7 @@ def results_json(
         "targets": [
             {
                 "text": verdict.target.text,
-                "value": verdict.value,
+                "value": None if math.isnan(verdict.value) else verdict.value,
                 "bound": verdict.target.bound,
                 "at_least": verdict.target.is_floor,
                 "unit": verdict.target.unit,
@@ -50,7 +51,13 @@ def results_table(results: Results) -> str:
             if system in systems:
                 title = work.title if system == "gateway" else ""
                 rows.append((title, *_cells(work, system, systems)))
-    return _align(rows)
+    failures = [
+        f"Failed: {work.title}, {system}: {figures.failure}."
+        for work in WORKS
+        for system, figures in results.get(work.name, {}).items()
+        if figures.failure
+    ]
+    return "\n".join([_align(rows), *(f"\n{line}" for line in failures)])
 
 
 def _cells(work: Work, system: str, systems: Mapping[str, Figures]) -> tuple[str, ...]:
@@ -65,6 +72,8 @@ def _cells(work: Work, system: str, systems: Mapping[str, Figures]) -> tuple[str
         cpu = _duration(figures.cpu_per_unit_s)
         speed = f"{figures.operations / figures.wall_s:,.0f} /s"
     wall = f"{figures.wall_s:.2f} s"
+    if figures.failure:
+        speed = "failed"
     return system, cpu, ratio, wall, speed, f"{figures.rss_peak / MIB:.0f} MiB"
 
 
@@ -87,7 +96,7 @@ def verdicts_table(verdicts: Sequence[Verdict]) -> str:
             (
                 target.text,
                 f"{sign} {target.bound:.3g} {target.unit}",
-                f"{verdict.value:.3g} {target.unit}",
+                "—" if math.isnan(verdict.value) else f"{verdict.value:.3g} {target.unit}",
                 "met" if verdict.is_met else "**missed**",
             )
         )

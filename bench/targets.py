@@ -1,6 +1,7 @@
 """What the gateway is to reach: each a figure, a bound, and where the figure comes from. Pure."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.figures import Figures, Results
@@ -20,6 +21,8 @@ class Target:
     figure: Callable[[Results], float]
     unit: str = "×"
     is_floor: bool = False
+    other: str = ""
+    """The system that is compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,20 @@ class Verdict:
 def judge(results: Results) -> list[Verdict]:
     """Return the verdicts on all targets whose works were measured."""
     return [
-        Verdict(target, target.figure(results))
+        Verdict(target, _figure(target, results))
         for target in TARGETS
-        if all(work in results for work in target.works)
+        if all(_is_comparable(results.get(work, {}), target) for work in target.works)
     ]
+
+
+def _is_comparable(systems: Mapping[str, Figures], target: Target) -> bool:
+    return "gateway" in systems and target.other in ("", *systems)
+
+
+def _figure(target: Target, results: Results) -> float:
+    """Return the figure, or one that meets no bound when the work was not even finished."""
+    systems = [results[work]["gateway"] for work in target.works]
+    return math.nan if any(figures.failure for figures in systems) else target.figure(results)
 
 
 def _cpu_ratio(text: str, work: str, other: str, bound: float) -> Target:
@@ -54,6 +67,7 @@ def _cpu_ratio(text: str, work: str, other: str, bound: float) -> Target:
         lambda results: (
             results[work]["gateway"].cpu_per_unit_s / results[work][other].cpu_per_unit_s
         ),
+        other=other,
     )
 
 
@@ -94,6 +108,7 @@ TARGETS: Sequence[Target] = (
             / _files_per_second(results["store-4k-100-20ms"]["stock"])
         ),
         is_floor=True,
+        other="stock",
     ),
     Target(
         "4 KiB STOR of one session in store round trips of 20 ms",

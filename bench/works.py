@@ -146,7 +146,7 @@ WORKS: Sequence[Work] = (
     Work(
         "store-500",
         "500 × 12 MiB STOR at once",
-        Order("store", 500, size=12 * MIB, warm_up=0, watch=True),
+        Order("store", 500, size=12 * MIB, warm_up=0, watch=True, limit_s=60),
         ("gateway",),
         unit=GIGABYTE,
         rounds=1,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bench.load.session import Account, FtpSession, RawSession, Session
+from bench.load.session import Account, FtpSession, RawSession, Session, SessionError
 from bench.store.objects import sized_name
 
 __all__ = ["Order", "Outcome", "Runner"]
@@ -30,6 +30,8 @@ class Order:
     """What the names of stored files begin with, so that no two works meet."""
     watch: bool = False
     """Whether to note how long any upload was without progress."""
+    limit_s: float = 120.0
+    """After so long the work counts as failed."""
 
 
 @dataclass(slots=True)
@@ -42,6 +44,8 @@ class Outcome:
     latencies_s: list[float] = field(default_factory=list)
     first_byte_s: list[float] = field(default_factory=list)
     longest_stall_s: float = 0.0
+    failure: str = ""
+    """Why the work was not finished, "" if it was."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it with the median and the maximum of latencies in place of them all."""
@@ -80,10 +84,17 @@ class Runner:
         """Do what counts."""
         watcher = asyncio.create_task(self._watch()) if self._order.watch else None
         begin = time.perf_counter()
-        if self._order.kind == "idle":
-            await self._open_idle()
-        else:
-            await self._all(self._order.count, "m")
+        try:
+            async with asyncio.timeout(self._order.limit_s):
+                if self._order.kind == "idle":
+                    await self._open_idle()
+                else:
+                    await self._all(self._order.count, "m")
+        except TimeoutError:
+            done, limit = self._outcome.operations, self._order.limit_s
+            self._outcome.failure = f"not finished in {limit:.0f} s; operations done: {done}"
+        except (SessionError, OSError) as error:
+            self._outcome.failure = f"{type(error).__name__}: {error}"
         self._outcome.wall_s = time.perf_counter() - begin
         if watcher is not None:
             watcher.cancel()
