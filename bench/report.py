@@ -73,7 +73,7 @@ def _cells(work: Work, system: str, systems: Mapping[str, Figures]) -> tuple[str
         speed = f"{figures.operations / figures.wall_s:,.0f} /s"
     wall = f"{figures.wall_s:.2f} s"
     if figures.failure:
-        speed = "failed"
+        cpu, ratio, speed = "", "", "failed"
     return system, cpu, ratio, wall, speed, f"{figures.rss_peak / MIB:.0f} MiB"
 
 

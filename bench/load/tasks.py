@@ -110,6 +110,7 @@ class Runner:
         self._sessions = sessions
         for start in range(0, len(sessions), 50):
             await asyncio.gather(*(session.open() for session in sessions[start : start + 50]))
+        self._outcome.operations = len(sessions)
 
     async def _all(self, count: int, phase: str) -> None:
         await asyncio.gather(
