@@ -5,6 +5,7 @@ that it needs installed.
 """
 
 import json
+import os
 import platform
 import resource
 import tempfile
@@ -33,6 +34,8 @@ def _do(work: Work, systems: Sequence[str], directory: Path) -> dict[str, Figure
     with ExitStack() as running:
         store = running.enter_context(running_store(directory))
         store.set(latency_ms=work.latency_ms, rate=work.rate)
+        if work.order.kind == "list":
+            store.set(warm=work.order.size)
         under_test = {
             system: running.enter_context(SYSTEMS[system](directory, store)) for system in systems
         }
@@ -55,17 +58,21 @@ def _machine() -> dict[str, object]:
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "cpu": cpu,
-        "cores": len(_cores()),
+        "cores": len(os.sched_getaffinity(0)),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},
     }
 
 
-def _cores() -> set[int]:
-    import os
-
-    return os.sched_getaffinity(0)
+def _published() -> Results:
+    """Return the figures of docs/performance.md: those of works that are not done again stay."""
+    target = _RESULTS / "latest.json"
+    works = json.loads(target.read_text())["works"] if target.exists() else {}
+    return {
+        work: {system: Figures(**figures) for system, figures in systems.items()}
+        for work, systems in works.items()
+    }
 
 
 @click.command()
@@ -96,6 +103,8 @@ def main(
             if systems:
                 click.echo(f"{time.monotonic() - begin:5.0f} s  {work.title}", err=True)
                 results[work.name] = _do(chosen, systems, Path(directory))
+    if is_published:
+        results = {**_published(), **results}
     verdicts = judge(results)
     click.echo(results_table(results))
     click.echo()

@@ -91,10 +91,10 @@ class Store:
     raw_port: int
 
     def set(self, **values: float) -> dict[str, int]:
-        """Set `latency_ms`, `rate` or `forget`, and return the counts of requests."""
+        """Set `latency_ms` and `rate`, do `warm` or `forget`; return the counts of requests."""
         query = "&".join(f"{name}={value}" for name, value in values.items())
         url = f"http://127.0.0.1:{self.port}{CONTROL_PATH}?{query}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             counts: dict[str, int] = json.load(answer)
         return counts
 

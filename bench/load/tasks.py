@@ -121,7 +121,8 @@ class Runner:
         for index in range(count):
             name = f"{self._order.label}-{phase}-{number}-{index}"
             begin = time.perf_counter()
-            self._outcome.bytes += await self._do(number, name)
+            moved = await self._do(number, name)  # not +=, which would read the sum before
+            self._outcome.bytes += moved
             self._outcome.latencies_s.append(time.perf_counter() - begin)
             self._outcome.operations += 1
 

@@ -15,12 +15,14 @@ async def _serve(bucket: str) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    http, raw = await NullStore(Api(bucket)).listen("127.0.0.1")
+    store = NullStore(Api(bucket))
+    http, raw = await store.listen("127.0.0.1")
     ports = [server.sockets[0].getsockname()[1] for server in (http, raw)]
     print("ready", *ports, flush=True)
     await stop.wait()
     http.close()
     raw.close()
+    store.cut()
 
 
 if __name__ == "__main__":

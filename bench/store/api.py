@@ -88,6 +88,15 @@ class Api:
             case _:
                 return self._multipart(operation, request, key, body)
 
+    def render_list(self, count: int) -> None:
+        """Make the rows of a list ready in both forms, so that the first to ask does not wait."""
+        prefix = marker = f"list-{count}/"
+        while marker:
+            page = self.objects.list(prefix, "/", marker, 1000)
+            for is_encoded in (False, True):
+                documents.listing(self.bucket, prefix, page, is_v2=False, is_encoded=is_encoded)
+            marker = page.next_marker
+
     def _put(self, request: Request, key: str, body: Received) -> Answer:
         if request.header(b"x-cos-forbid-overwrite") == "true" and self.objects.find(key):
             return _refusal(409, "FileAlreadyExists")

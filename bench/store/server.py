@@ -21,7 +21,8 @@ from cos_ftp_server.crc64 import crc64
 __all__ = ["CONTROL_PATH", "NullStore"]
 
 CONTROL_PATH = "/-control"
-"""`GET /-control?latency_ms=20&rate=0&forget=1` sets what is given; it answers with the counts."""
+"""`GET /-control?latency_ms=20&rate=0&forget=1` sets what is given; it answers with the counts.
+`warm=1000` makes the pages of the list of so many entries ready."""
 
 _SHARED = memoryview(bytearray(BLOCK_BYTES))
 _WRITE_BYTES = 256 * 1024
@@ -48,6 +49,7 @@ class NullStore:
     api: Api
     conditions: Conditions = field(default_factory=Conditions)
     counts: Counter[str] = field(default_factory=Counter)
+    connections: set[asyncio.Transport] = field(default_factory=set)
 
     def control(self, query: dict[str, str]) -> bytes:
         """Set what is asked for, and return the requests counted so far by operation."""
@@ -55,6 +57,8 @@ class NullStore:
             self.conditions.latency_s = float(query["latency_ms"]) / 1000
         if "rate" in query:
             self.conditions.rate = float(query["rate"])
+        if "warm" in query:
+            self.api.render_list(int(query["warm"]))
         if query.get("forget"):
             self.api.objects.forget()
             self.counts.clear()
@@ -66,6 +70,11 @@ class NullStore:
         http = await loop.create_server(lambda: _HttpConnection(self), host, 0, backlog=1024)
         raw = await loop.create_server(_RawConnection, host, 0, backlog=1024)
         return http, raw
+
+    def cut(self) -> None:
+        """End all HTTP connections."""
+        for transport in self.connections:
+            transport.abort()
 
 
 class _Sender:
@@ -141,6 +150,7 @@ class _HttpConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._store.connections.add(self._transport)
         self._transport.set_write_buffer_limits(_HIGH_WATER)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -167,6 +177,7 @@ class _HttpConnection(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._store.connections.discard(self._transport)
         for timer in self._timers:
             timer.cancel()
         if self._sender is not None:

@@ -25,6 +25,7 @@ async def ports(null_store: NullStore) -> AsyncIterator[tuple[int, int]]:
     http, raw = await null_store.listen("127.0.0.1")
     async with http, raw:
         yield http.sockets[0].getsockname()[1], raw.sockets[0].getsockname()[1]
+        null_store.cut()
 
 
 @pytest.fixture
