@@ -32,14 +32,16 @@ def draw(results: Results, path: Path) -> None:
     for index, (system, (label, color)) in enumerate(_SYSTEMS.items()):
         places, lengths = _bars([results[work.name] for work in works], system, index)
         bars = axes.barh(places, lengths, _BAR * 0.92, label=label, color=color)
-        axes.bar_label(bars, fmt="%.2g", padding=3, fontsize=7, color="#404040")
+        if system != "gateway":  # always 1
+            axes.bar_label(bars, fmt="%.2g", padding=3, fontsize=7, color="#404040")
     axes.set_yticks(range(len(works)), [work.title for work in works], fontsize=8)
     axes.invert_yaxis()
+    axes.margins(y=0.01)
     axes.set_xscale("log")
     axes.axvline(1, color="#0b6bcb", linewidth=0.8)
     axes.set_xlabel("CPU time of the gateway process for the same work, this gateway = 1 (log)")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=4, frameon=False, fontsize=8)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.35, 1.0), ncols=4, frameon=False, fontsize=8)
     figure.savefig(path)
 
 
