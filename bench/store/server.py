@@ -217,9 +217,9 @@ class _HttpConnection(asyncio.BufferedProtocol):
             self._md5.update(data)
         if self._operation in ("complete", "delete-many") and body.size <= _MOST_DOCUMENT:
             body.document += data
-        if (rate := self._store.conditions.rate) and self._left:
+        if rate := self._store.conditions.rate:
             self._due += len(data) / rate
-            if self._due > self._loop.time() + _PACE_S:
+            if self._left and self._due > self._loop.time() + _PACE_S:
                 self._transport.pause_reading()
                 self._at(self._due, self._transport.resume_reading)
 
