@@ -14,6 +14,7 @@ from cos_ftp_server.cos.dialect import COS
 from cos_ftp_server.cos.transport import Transport
 from cos_ftp_server.diagnosis import ONCE, find_obstacle
 from cos_ftp_server.settings import AccountSettings, Settings
+from cos_ftp_server.settings.memory import largest_file, largest_part
 from cos_ftp_server.vfs.base import FileSystem
 from cos_ftp_server.vfs.buffers import BufferPool
 from cos_ftp_server.vfs.cleanup import Cleanups
@@ -44,11 +45,14 @@ class Storage:
         self._role = RoleCredentials(transport, metadata_url)
         self._pool = BufferPool(optional.buffer_memory, smallest_part=COS.min_part_bytes)
         self._slots = asyncio.Semaphore(optional.upload_thread_num)
+        most = largest_part(optional.buffer_memory)
         self._ladder = PartLadder(
-            first=optional.min_part_size,
-            max_file=settings.file_option.single_file_max_size,
+            first=min(optional.min_part_size, most),
+            max_file=min(
+                settings.file_option.single_file_max_size, largest_file(optional.buffer_memory)
+            ),
             max_parts=COS.max_parts,
-            max_part=COS.max_part_bytes,
+            max_part=most,
         )
         self._recent: defaultdict[str, RecentChanges] = defaultdict(RecentChanges)
         self._looks: set[asyncio.Task[None]] = set()

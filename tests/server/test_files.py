@@ -112,7 +112,8 @@ def test_every_kind_of_failure_has_replies(kind: ErrorKind) -> None:
         )
         reply = reply_to(error)
         assert reply is not None
-        assert reply.code // 100 == (4 if temporary else 5)
+        is_busy = kind in (ErrorKind.CHANGED, ErrorKind.CONFLICT)
+        assert reply.code // 100 == (4 if temporary or is_busy else 5)
         assert "secret" not in reply.text
 
 

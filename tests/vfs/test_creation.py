@@ -229,3 +229,34 @@ async def test_accounts_of_one_bucket_see_at_once_what_others_do(world: World) -
     world.emulator.faults.list_lag_s = 60
     await replace(world, fs=part).store("/f", b"x")
     assert await replace(world, fs=whole).names("/p") == ["f"]
+
+
+async def test_names_in_order_are_looked_at_once(world: World) -> None:
+    """Cameras number their files: what comes behind a name was seen with it."""
+    for number in range(20):
+        await world.store(f"/cam/img_{number:04d}.jpg", b"x")
+    assert world.emulator.requests.count("ListObjects") == 1
+    assert world.emulator.requests.count("PutObject") == 20
+
+
+async def test_a_directory_seen_with_an_earlier_name_is_refused(world: World) -> None:
+    await world.client.put_object("cam/img_0002/below", b"x")
+    await world.store("/cam/img_0001", b"x")
+    with pytest.raises(StorageError) as caught:
+        await world.store("/cam/img_0002", b"x")
+    assert caught.value.kind is ErrorKind.IS_DIRECTORY
+
+
+async def test_a_directory_made_after_the_look_is_refused(world: World) -> None:
+    await world.store("/cam/img_0001", b"x")
+    await world.fs.make_directory(path("/cam/img_0002"))
+    with pytest.raises(StorageError) as caught:
+        await world.store("/cam/img_0002", b"x")
+    assert caught.value.kind is ErrorKind.IS_DIRECTORY
+
+
+async def test_a_file_that_came_after_the_look_is_replaced_all_the_same(world: World) -> None:
+    await world.store("/cam/img_0001", b"x")
+    await world.client.put_object("cam/img_0002", b"from elsewhere")
+    await world.store("/cam/img_0002", b"y")
+    assert await world.load("/cam/img_0002") == b"y"

@@ -33,17 +33,26 @@ _WORDS = {
     ErrorKind.TOO_LARGE: "File too large.",
 }
 
-_PERMANENT = {kind: replies.file_unavailable(words) for kind, words in _WORDS.items()} | {
-    ErrorKind.BAD_RANGE: replies.BAD_OFFSET,
-    ErrorKind.BAD_NAME: replies.NAME_NOT_ALLOWED,
-    ErrorKind.TOO_LARGE: replies.FILE_TOO_LARGE,
-}
+# What somebody else is doing to the file may be over soon, whatever the store calls it.
+_BUSY = {kind: replies.file_busy(_WORDS[kind]) for kind in (ErrorKind.CHANGED, ErrorKind.CONFLICT)}
 
-_TEMPORARY = {kind: replies.local_error(words) for kind, words in _WORDS.items()} | {
-    ErrorKind.CHANGED: replies.file_busy(_WORDS[ErrorKind.CHANGED]),
-    ErrorKind.CONFLICT: replies.file_busy(_WORDS[ErrorKind.CONFLICT]),
-    ErrorKind.UNAVAILABLE: replies.STORE_UNAVAILABLE,
-}
+_PERMANENT = (
+    {kind: replies.file_unavailable(words) for kind, words in _WORDS.items()}
+    | _BUSY
+    | {
+        ErrorKind.BAD_RANGE: replies.BAD_OFFSET,
+        ErrorKind.BAD_NAME: replies.NAME_NOT_ALLOWED,
+        ErrorKind.TOO_LARGE: replies.FILE_TOO_LARGE,
+    }
+)
+
+_TEMPORARY = (
+    {kind: replies.local_error(words) for kind, words in _WORDS.items()}
+    | _BUSY
+    | {
+        ErrorKind.UNAVAILABLE: replies.STORE_UNAVAILABLE,
+    }
+)
 
 _CLIENT_MISTAKES = {
     ErrorKind.NOT_FOUND,

@@ -16,10 +16,17 @@ from pydantic import ValidationError
 
 from cos_ftp_server.errors import ConfigError, ConfigProblem
 from cos_ftp_server.settings.ini import IniDocument, IniSection, parse_ini
-from cos_ftp_server.settings.memory import MEMORY_SHARE, Need, available_memory
+from cos_ftp_server.settings.memory import (
+    MEMORY_SHARE,
+    Need,
+    available_memory,
+    largest_file,
+    largest_part,
+)
 from cos_ftp_server.settings.model import (
     LEAST_BUFFER_MEMORY,
     AccountSettings,
+    FileOptionSettings,
     OptionalSettings,
     Section,
     Settings,
@@ -180,7 +187,10 @@ class _Loader:
         optional = sections.get("optional", None if declared.line else OptionalSettings())
         if isinstance(optional, OptionalSettings):
             optional = self._fit_memory(declared, optional)
-            self._compare_sizes(declared, optional)
+            self._compare_part(declared, optional)
+            file_option = sections.get("file_option", FileOptionSettings())
+            if isinstance(file_option, FileOptionSettings):
+                self._compare_file(file_option, optional)
             sections["optional"] = optional
 
     def _fit_memory(self, declared: IniSection, optional: OptionalSettings) -> OptionalSettings:
@@ -214,14 +224,26 @@ class _Loader:
         self._report(declared, "buffer_memory", message)
         return optional
 
-    def _compare_sizes(self, declared: IniSection, optional: OptionalSettings) -> None:
-        if optional.min_part_size > optional.buffer_memory:
+    def _compare_part(self, declared: IniSection, optional: OptionalSettings) -> None:
+        most = largest_part(optional.buffer_memory)
+        entry = declared.entries.get("min_part_size")
+        if entry and optional.min_part_size > most:
             words = (
                 f"{optional.min_part_size} is more than buffer_memory "
-                f"({optional.buffer_memory}): parts will be sent before they have that size"
+                f"({optional.buffer_memory}) allows: parts will have {most} bytes"
             )
-            entry = declared.entries.get("min_part_size")
-            self.warn("OPTIONAL", "min_part_size", words, entry.line if entry else 0)
+            self.warn("OPTIONAL", "min_part_size", words, entry.line)
+
+    def _compare_file(self, file_option: FileOptionSettings, optional: OptionalSettings) -> None:
+        wanted, most = file_option.single_file_max_size, largest_file(optional.buffer_memory)
+        declared = self._sections.get("FILE_OPTION", IniSection("FILE_OPTION", 0))
+        entry = declared.entries.get("single_file_max_size")
+        if entry and wanted > most:
+            words = (
+                f"{wanted} is more than COS's 10,000 parts hold with buffer_memory = "
+                f"{optional.buffer_memory}: files of more than {most} bytes will be refused"
+            )
+            self.warn("FILE_OPTION", "single_file_max_size", words, entry.line)
 
 
 def _unknown_key(key: str, model: type[Section], known: Collection[str]) -> str:

@@ -9,9 +9,13 @@ named below, with 32 and 256 MiB of `buffer_memory`; the formula is above both b
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["MEMORY_SHARE", "Need", "available_memory"]
+from cos_ftp_server.settings.model import COS_MAX_PART, COS_MAX_PARTS, COS_MIN_PART, MIB
 
-MIB = 1024**2
+__all__ = ["MEMORY_SHARE", "Need", "available_memory", "largest_file", "largest_part"]
+
+_PARTS_IN_MEMORY = 8
+"""Parts that `buffer_memory` must hold at least: a part is in memory as a whole until it is stored,
+and several uploads must get on."""
 
 MEMORY_SHARE = 0.6
 """Share of the free memory that settings may ask for (`config_check_enable`)."""
@@ -52,6 +56,16 @@ class Need:
         bounds = [bound for bound in (self.connections, self.logins) if bound]
         transfers = min(bounds, default=0)
         return _BASE + self.connections * _CONNECTION + transfers * _TRANSFER
+
+
+def largest_part(buffer_memory: int) -> int:
+    """Return how many bytes a part may have."""
+    return max(COS_MIN_PART, min(COS_MAX_PART, buffer_memory // _PARTS_IN_MEMORY))
+
+
+def largest_file(buffer_memory: int) -> int:
+    """Return how many bytes a file may have. All but the first few parts can be of the largest."""
+    return largest_part(buffer_memory) * (COS_MAX_PARTS - COS_MAX_PARTS // 100)
 
 
 def available_memory(

@@ -16,12 +16,14 @@ from cos_ftp_server.vfs.base import VirtualPath
 from cos_ftp_server.vfs.concurrency import first_success, together
 from cos_ftp_server.vfs.paths import ROOT, ancestors, directory_key, file_key
 from cos_ftp_server.vfs.recent import RecentChanges
+from cos_ftp_server.vfs.stretches import Stretch, Stretches
 
 __all__ = ["KnownDirectories", "Names", "Target"]
 
-_SIBLINGS = 100
-"""Keys asked for to learn in one request whether "x" and "x/" exist; what sorts between them
-("x-1", "x.txt") shares the name as a prefix, so there are few."""
+_FOLLOWING = 8
+"""Entries asked for to learn in one request whether "x" and "x/" exist; what sorts between them
+("x-1", "x.txt") shares the name as a prefix, so there are few. Those behind tell about the names
+that come next."""
 
 _AT_ONCE = 8
 """Names above a path that are looked at side by side; few paths are deeper."""
@@ -90,6 +92,7 @@ class Names:
         self._recent = recent
         self._prefix = prefix
         self.known = KnownDirectories()
+        self._stretches = Stretches(time.monotonic)
 
     async def head_file(self, path: VirtualPath) -> ObjectMeta:
         """Return the object of the file at `path`. Raises NOT_FOUND."""
@@ -155,10 +158,11 @@ class Names:
     async def _file_and_directory(self, key: str) -> tuple[str, bool]:
         """Return the ETag of `key`, and whether "key/" is a directory, in one request."""
         directory = key + "/"
-        page = await self._client.list_objects(key, delimiter="/", max_keys=_SIBLINGS)
-        etag = next((meta.etag for meta in page.objects[:1] if meta.key == key), "")
-        is_directory = directory in page.prefixes
-        if not is_directory and page.next_marker and page.next_marker < directory:
+        parent = key[: key.rfind("/") + 1]
+        found = self._stretches.find(parent, key) or await self._list_from(parent, key)
+        etag = found.entries.get(key, "")
+        is_directory = directory in found.entries
+        if not is_directory and not found.covers(key):
             is_directory = await self.has_entries(directory)
         if recent := self._recent.find(key):
             etag = recent.etag
@@ -169,6 +173,16 @@ class Names:
         elif self._recent.is_deleted(directory):
             is_directory = False
         return etag, is_directory
+
+    async def _list_from(self, parent: str, key: str) -> Stretch:
+        """List a few entries of the directory with the prefix `parent`, from `key` on."""
+        page = await self._client.list_objects(
+            parent, delimiter="/", marker=_just_before(key), max_keys=_FOLLOWING
+        )
+        entries = {meta.key: meta.etag for meta in page.objects}
+        entries.update(dict.fromkeys(page.prefixes, ""))
+        last = max(entries, default=key) if page.next_marker else None
+        return self._stretches.add(parent, key, last, entries)
 
     async def has_file_above(self, path: VirtualPath) -> bool:
         """Whether one of the names above `path` is a file; one HEAD for each not yet known."""
@@ -213,3 +227,15 @@ class Names:
                 raise
             return False
         return True
+
+
+def _just_before(key: str) -> str:
+    """Return a key that sorts before `key`, with hardly a name in between.
+
+    >>> _just_before("d/img_7") == "d/img_6\U0010ffff"
+    True
+    """
+    last = ord(key[-1]) - 1
+    if last < ord(" ") or 0xD800 <= last < 0xE000:  # no character, or none that a key may have
+        return key[:-1]
+    return key[:-1] + chr(last) + "\U0010ffff"

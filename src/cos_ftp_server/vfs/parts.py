@@ -15,10 +15,12 @@ _RAMP_STEP = 8
 
 @dataclass(frozen=True)
 class PartLadder:
-    """Part sizes that start at `first` bytes and grow just fast enough for `max_file` bytes.
+    """Part sizes that start at `first` bytes and grow fast enough for `max_file` bytes.
 
     Sizes double every 8 parts up to 8 MiB, which costs an upload of unknown length little
-    memory, and then every so many parts that `max_parts` of them hold the largest file.
+    memory, and then every so many parts that `max_parts` of them hold the largest file, and half
+    of what they could hold beyond it, at most as much again: parts that end early, because
+    others wait for memory, need that room.
 
     >>> ladder = PartLadder(first=1 << 20, max_file=200 << 30)
     >>> ladder.size(1), ladder.size(9), ladder.size(25), ladder.capacity_after(0) >= 200 << 30
@@ -44,11 +46,13 @@ class PartLadder:
 
     @cached_property
     def _step(self) -> int:
-        """Parts before the size doubles: the slowest growth that holds the largest file."""
+        """Parts before the size doubles: the slowest growth that holds enough."""
+        spare = (self._capacity(0, 1) - self.max_file) // 2
+        enough = self.max_file + min(max(spare, 0), self.max_file)
         slow, fast = self.max_parts, 1
         while slow > fast:
             middle = (slow + fast + 1) // 2
-            if self._capacity(0, middle) >= self.max_file:
+            if self._capacity(0, middle) >= enough:
                 fast = middle
             else:
                 slow = middle - 1

@@ -23,9 +23,15 @@ def test_the_largest_file_fits(first: int, max_file: int) -> None:
 
 
 def test_the_default_needs_no_large_parts_for_the_default_maximum() -> None:
-    ladder = PartLadder(first=8 * MIB, max_file=200 * GIB)
+    ladder = PartLadder(first=8 * MIB, max_file=200 * GIB, max_part=32 * MIB)
     assert ladder.size(1000) == 8 * MIB
-    assert ladder.size(10_000) <= 64 * MIB
+    assert ladder.capacity_after(0) >= 200 * GIB
+
+
+def test_parts_may_end_early_while_the_largest_file_is_still_to_come() -> None:
+    """Else uploads that share too little memory would wait for each other for ever."""
+    ladder = PartLadder(first=8 * MIB, max_file=200 * GIB, max_part=32 * MIB)
+    assert all(ladder.may_end_early(number, number * MIB) for number in range(1, 3000))
 
 
 @settings(max_examples=20, deadline=None)
