@@ -33,6 +33,15 @@ _MONTHS = {
     "Nov": 11,
     "Dec": 12,
 }
+_KEPT = (
+    "Cache-Control",
+    "Content-Disposition",
+    "Content-Encoding",
+    "Content-Language",
+    "Expires",
+)
+"""Headers that COS keeps and gives back (COS: PUT Object); only other tools set them."""
+
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
@@ -45,6 +54,7 @@ def format_options(options: ObjectOptions, dialect: Dialect) -> dict[str, str]:
     headers = {}
     if options.content_type:
         headers["Content-Type"] = options.content_type
+    headers.update(options.headers)
     headers.update(format_placement(options, dialect))
     for name, value in options.metadata:
         headers[f"{dialect.header_prefix}meta-{name}"] = value
@@ -139,6 +149,7 @@ def parse_meta(key: str, size: int, headers: Mapping[str, str], dialect: Dialect
         crc64=parse_crc64(headers, dialect),
         options=ObjectOptions(
             content_type=headers.get("Content-Type", ""),
+            headers=tuple((name, headers[name]) for name in _KEPT if name in headers),
             storage_class=headers.get(f"{prefix}storage-class", ""),
             server_side_encryption=headers.get(f"{prefix}server-side-encryption", ""),
             metadata=tuple(

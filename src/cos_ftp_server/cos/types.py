@@ -54,10 +54,13 @@ class StaticCredentials:
 class ObjectOptions:
     """What an object is created with; COS wants it at PUT, copy and initiate.
 
-    `metadata` holds `x-cos-meta-*` suffixes (`a-z 0-9 -`) and ASCII values, 2 KB in all.
+    `headers` are the standard ones that COS keeps with an object beside its content type, such as
+    Cache-Control; `metadata` holds `x-cos-meta-*` suffixes (`a-z 0-9 -`) and ASCII values, 2 KB
+    in all.
     """
 
     content_type: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
     storage_class: str = ""
     server_side_encryption: str = ""
     metadata: tuple[tuple[str, str], ...] = ()
