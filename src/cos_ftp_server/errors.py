@@ -44,7 +44,8 @@ class StorageError(GatewayError):
 
     `temporary` says whether the same request may succeed later (FTP 4xx) or not (5xx).
     `code` and `request_id` are COS's own and, like `detail`, meant for the log: they never reach
-    an FTP client. None of the fields ever holds a credential.
+    an FTP client. `aftermath` does: it says in our own words what is where now, if that is not
+    as it was before. None of the fields ever holds a credential.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class StorageError(GatewayError):
         code: str = "",
         request_id: str = "",
         detail: str = "",
+        aftermath: str = "",
     ) -> None:
         super().__init__(kind, operation, key)
         self.kind = kind
@@ -68,6 +70,7 @@ class StorageError(GatewayError):
         self.code = code
         self.request_id = request_id
         self.detail = detail
+        self.aftermath = aftermath
 
     def __str__(self) -> str:
         parts = [f"{self.operation} {self.key!r}: {self.kind.value}"]
@@ -79,6 +82,8 @@ class StorageError(GatewayError):
             parts.append(f"request_id={self.request_id}")
         if self.detail:
             parts.append(self.detail)
+        if self.aftermath:
+            parts.append(self.aftermath)
         return " ".join(parts)
 
 

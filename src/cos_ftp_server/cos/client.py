@@ -24,10 +24,10 @@ from cos_ftp_server.cos.headers import (
     parse_meta,
     parse_stored,
 )
-from cos_ftp_server.cos.multipart import MultipartClient, read_written
+from cos_ftp_server.cos.multipart import MultipartClient, read_written, was_not_begun
 from cos_ftp_server.cos.object_body import ObjectBody
 from cos_ftp_server.cos.payload import Body
-from cos_ftp_server.cos.retry import RetryPolicy
+from cos_ftp_server.cos.retry import RetryPolicy, is_temporary
 from cos_ftp_server.cos.transport import Reply, Transport
 from cos_ftp_server.cos.types import (
     NO_OPTIONS,
@@ -195,11 +195,16 @@ class CosClient(MultipartClient):
         )
         return await self._channel.call(request, read_written(dialect))
 
-    async def delete_object(self, key: str) -> None:
-        """Delete an object; one that is not there counts as deleted (COS: DELETE Object)."""
+    async def delete_object(self, key: str, *, once: bool = False) -> None:
+        """Delete an object; one that is not there counts as deleted (COS: DELETE Object).
+
+        With `once` it is not tried again after an answer that leaves open whether it is gone:
+        what is there by then may be another one.
+        """
         request = self._request("delete object", "DELETE", key)
+        may_retry = was_not_begun if once else is_temporary
         try:
-            await self._channel.call(request, _read_nothing)
+            await self._channel.call(request, _read_nothing, may_retry)
         except StorageError as error:
             if error.kind is not ErrorKind.NOT_FOUND:
                 raise
@@ -208,7 +213,7 @@ class CosClient(MultipartClient):
         """Delete objects and return those that could not be (COS: DELETE Multiple Objects).
 
         Raises ValueError for more than `dialect.max_batch` keys, and StorageError when the
-        request as a whole has failed.
+        request as a whole has failed. It is tried as `delete_object` is with `once`.
         """
         if len(keys) > self.dialect.max_batch:
             raise ValueError(f"{len(keys)} keys; at most {self.dialect.max_batch} at once")
@@ -221,7 +226,7 @@ class CosClient(MultipartClient):
         for key in keys:
             if not is_xml_text(key):
                 try:
-                    await self.delete_object(key)
+                    await self.delete_object(key, once=True)
                 except StorageError as error:
                     failures.append(DeleteFailure(key=key, code=error.code, message=error.detail))
         return tuple(failures)
@@ -240,7 +245,9 @@ class CosClient(MultipartClient):
             body=body,
             limits=self._limits.quick,
         )
-        return await self._channel.call(request, lambda reply: parse_delete_result(reply.body))
+        return await self._channel.call(
+            request, lambda reply: parse_delete_result(reply.body), was_not_begun
+        )
 
     async def list_objects(
         self, prefix: str, *, delimiter: str = "", marker: str = "", max_keys: int = 1000

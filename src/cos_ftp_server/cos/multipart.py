@@ -32,7 +32,7 @@ from cos_ftp_server.cos.xml import (
 )
 from cos_ftp_server.errors import ErrorKind, StorageError
 
-__all__ = ["MultipartClient", "read_written"]
+__all__ = ["MultipartClient", "read_written", "was_not_begun"]
 
 
 def read_written(dialect: Dialect) -> Callable[[Reply], Stored]:
@@ -149,7 +149,7 @@ class MultipartClient:
             body=build_complete(parts),
             limits=self._limits.slow,
         )
-        return await self._channel.call(request, read_written(self.dialect), _was_not_begun)
+        return await self._channel.call(request, read_written(self.dialect), was_not_begun)
 
     async def abort_multipart(self, key: str, upload_id: str) -> None:
         """Drop an upload and its parts; one that is gone counts as dropped (COS: Abort).
@@ -226,6 +226,6 @@ class MultipartClient:
         return headers
 
 
-def _was_not_begun(error: StorageError) -> bool:
+def was_not_begun(error: StorageError) -> bool:
     """Return whether the store has certainly not acted on the request."""
     return was_never_sent(error) or error.code == "SlowDown"

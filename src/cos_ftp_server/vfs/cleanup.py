@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 __all__ = ["Cleanups"]
 
@@ -25,10 +26,27 @@ class Cleanups:
 
         If it takes longer, or the waiter is cancelled, `work` goes on and `aclose` waits for it.
         """
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task = self._begin(work)
+        task.add_done_callback(_log_failure)
         await asyncio.wait((task,), timeout=_PATIENCE_S)
+
+    async def see_through(
+        self, work: Coroutine[Any, Any, None], *, may_break_off: Callable[[], bool]
+    ) -> None:
+        """Wait for `work` however long it takes; raise what it raises.
+
+        When the waiter is cancelled, `work` is told so, by being cancelled itself, if it
+        `may_break_off` just then. Either way it ends in peace, as in `run`.
+        """
+        task = self._begin(work)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_log_failure)
+            if may_break_off():
+                task.cancel()
+            await asyncio.wait((task,), timeout=_PATIENCE_S)
+            raise
 
     async def aclose(self, timeout_s: float) -> None:
         """Wait for all that is under way, at most `timeout_s` seconds, then cancel it."""
@@ -40,7 +58,13 @@ class Cleanups:
         if late:
             await asyncio.wait(late)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            _log.error("clean-up failed: %s", error)
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        _log.error("clean-up failed: %s", error)

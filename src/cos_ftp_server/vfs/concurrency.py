@@ -1,13 +1,15 @@
 """Several requests at once, none of which outlives the question that it was asked for."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections import deque
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, TypeVar, overload
 
 from cos_ftp_server.errors import ErrorKind, StorageError
 
-__all__ = ["dismiss", "first_success", "together"]
+__all__ = ["dismiss", "first_success", "for_each", "together"]
 
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 _First = TypeVar("_First")
 _Second = TypeVar("_Second")
@@ -47,6 +49,39 @@ async def first_success(*attempts: Coroutine[Any, Any, _Result]) -> _Result:
     if worst is None:
         raise ValueError("nothing to attempt")
     raise worst
+
+
+async def for_each(
+    work: Callable[[_Item], Coroutine[Any, Any, None]],
+    items: Collection[_Item],
+    *,
+    at_once: int,
+    settle_s: float,
+) -> None:
+    """Run `work` for all items, some `at_once`. After the first error none is begun any more.
+
+    Then, and when cancelled, what is under way gets `settle_s` seconds to end by itself, so that
+    it is known what has happened, before it is cancelled and the error raised.
+    """
+    queue = deque(items)
+
+    async def serve() -> None:
+        while queue:
+            await work(queue.popleft())
+
+    tasks = [asyncio.create_task(serve()) for _ in range(min(at_once, len(queue)))]
+    if not tasks:
+        return
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in ended:
+            task.result()
+    finally:
+        queue.clear()
+        try:
+            await asyncio.wait(tasks, timeout=settle_s)
+        finally:
+            await dismiss(*tasks)
 
 
 async def dismiss(*tasks: asyncio.Task[Any]) -> None:

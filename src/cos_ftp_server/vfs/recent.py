@@ -77,8 +77,19 @@ class RecentChanges:
         return self._by_prefix.get(prefix, {})
 
     def turn(self, key: str) -> asyncio.Lock:
-        """Return what to hold while `key` is replaced by what was made of it."""
+        """Return what to hold while `key` is replaced by what was made of it, or is deleted."""
         return self._turns.setdefault(key, asyncio.Lock())
+
+    def written_below(self, prefix: str) -> set[str]:
+        """Return the keys of objects written below `prefix` ("…/"), at any depth, or its marker."""
+        self._expire()
+        return {
+            key
+            for directory, changes in self._by_prefix.items()
+            if directory.startswith(prefix) or prefix in changes
+            for key, meta in changes.items()
+            if meta is not None and meta.etag and key.startswith(prefix)
+        }
 
     def _remember(self, key: str, meta: ObjectMeta | None) -> None:
         self._expires[key] = self._clock() + _LIFETIME_S

@@ -1,152 +1,125 @@
-"""Rename: COS cannot, so objects are copied, and deleted only when every copy is there."""
+"""Renames: what may get which name, and that the old one goes only when the new one is there.
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Mapping
+COS cannot rename, so objects are copied, and then deleted. It must not know how a tree is moved.
+"""
 
-from cos_ftp_server.cos.client import CosClient
-from cos_ftp_server.cos.types import DeleteFailure, ObjectMeta
+from cos_ftp_server.cos.types import ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
-from cos_ftp_server.vfs.cleanup import Cleanups
-from cos_ftp_server.vfs.concurrency import dismiss
+from cos_ftp_server.vfs.base import VirtualPath
+from cos_ftp_server.vfs.concurrency import together
 from cos_ftp_server.vfs.copying import copy_object
-from cos_ftp_server.vfs.multipart import UploadRecords
-from cos_ftp_server.vfs.recent import RecentChanges
+from cos_ftp_server.vfs.moving import TreeMove
+from cos_ftp_server.vfs.paths import (
+    ROOT,
+    check_name,
+    directory_key,
+    file_key,
+    name_of,
+    parent_of,
+)
+from cos_ftp_server.vfs.tree import Tree, now
 
-__all__ = ["rename_tree"]
-
-_PARALLEL_COPIES = 32
-_SETTLE_S = 10.0
-"""How long copies under way may take to end when the rename has failed."""
-
-_log = logging.getLogger(__name__)
-
-
-async def rename_tree(
-    client: CosClient,
-    records: UploadRecords,
-    cleanups: Cleanups,
-    recent: RecentChanges,
-    source: str,
-    target: str,
-) -> None:
-    """Move every object below the key prefix `source` to below `target` (both end with "/").
-
-    Nothing may lie below `target` yet. Deleting begins after the last copy, and only what was
-    copied and has not changed since is deleted. When a copy fails, the copies made so far are
-    taken away again. Raises CHANGED if a file was replaced meanwhile: then it is at both places,
-    the new one at the old.
-    """
-    move = _TreeMove(client, records, cleanups, recent, source, target)
-    try:
-        await move.copy_all()
-    except BaseException:
-        await cleanups.run(move.undo())
-        raise
-    await move.delete_sources()
+__all__ = ["DirectoryRename", "FileRename"]
 
 
-class _TreeMove:
-    def __init__(
-        self,
-        client: CosClient,
-        records: UploadRecords,
-        cleanups: Cleanups,
-        recent: RecentChanges,
-        source: str,
-        target: str,
-    ) -> None:
-        self._client = client
-        self._records = records
-        self._cleanups = cleanups
-        self._recent = recent
+class FileRename:
+    """The rename of the file `source`, which is the object `meta`; implements `Rename`."""
+
+    def __init__(self, tree: Tree, source: VirtualPath, meta: ObjectMeta) -> None:
+        self._tree = tree
         self._source = source
-        self._target = target
-        self._slots = asyncio.Semaphore(_PARALLEL_COPIES)
-        self._sources: dict[str, ObjectMeta] = {}  # by their keys, once copied
-        self._copied: dict[str, str] = {}  # ETags of the copies, by their keys
-        self._copying: set[asyncio.Task[None]] = set()
-        self._failure: BaseException | None = None
+        self._meta = meta
+        self._is_copied = False
 
-    async def copy_all(self) -> None:
-        async for listed in _all_objects(self._client, self._source):
-            await self._slots.acquire()
-            if self._failure:
-                break
-            task = asyncio.create_task(self._copy(listed.key))
-            self._copying.add(task)
-            task.add_done_callback(self._ended)
-        while self._copying and not self._failure:
-            await asyncio.wait(self._copying, return_when=asyncio.FIRST_EXCEPTION)
-        if self._failure:
-            raise self._failure
+    async def to(self, target: VirtualPath) -> None:
+        """Copy, and then delete the source. Once begun, it goes on to its end."""
+        check_name(target, self._tree.prefix)
+        if target != self._source:
+            await self._tree.cleanups.see_through(self._move(target), may_break_off=lambda: False)
 
-    async def _copy(self, key: str) -> None:
-        meta = await self._client.head_object(key)
-        target = self._target + key[len(self._source) :]
-        stored = await copy_object(
-            self._client, self._records, self._cleanups, meta, target, may_replace=False
+    async def _move(self, target: VirtualPath) -> None:
+        await self._tree.check_free(target)
+        try:
+            await self._tree.delete(self._meta.key, self._source, self._copy(target))
+        except StorageError as error:
+            if self._is_copied:
+                error.aftermath = "Renamed, but the file is still at the old name."
+            raise
+
+    async def _copy(self, target: VirtualPath) -> None:
+        """Copy the file while the target's name is looked at."""
+        tree, meta = self._tree, self._meta
+        key = file_key(target, tree.prefix)
+        options = tree.rules.renamed_options(meta.options, name_of(self._source), name_of(target))
+        found, (stored, is_new) = await together(
+            tree.look_at_target(target), self._copy_object(key, options)
         )
-        self._sources[key] = meta
-        self._copied[target] = stored.etag
+        if is_new and (refusal := found.refusal()):
+            await tree.client.delete_object(key)
+            raise refusal
+        self._is_copied = True
+        tree.recent.wrote(
+            ObjectMeta(key=key, size=meta.size, etag=stored.etag, modified=now(), crc64=meta.crc64)
+        )
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._copying.discard(task)
-        self._slots.release()
-        if not task.cancelled() and (error := task.exception()) and self._failure is None:
-            self._failure = error
-
-    async def undo(self) -> None:
-        """Take away what was copied. A copy under way may yet succeed: it is waited for."""
-        if self._copying:
-            _, late = await asyncio.wait(self._copying, timeout=_SETTLE_S)
-            await dismiss(*late)
-        for failure in await self._delete_unchanged(self._target, self._copied):
-            _log.error("copy left behind: %r: %s %s", failure.key, failure.code, failure.message)
-
-    async def delete_sources(self) -> None:
-        """Delete what has been copied. Raises StorageError if something of it stays."""
-        etags = {key: meta.etag for key, meta in self._sources.items()}
-        for meta in self._sources.values():
-            if not self._is_replaced(meta.key, meta.etag):
-                self._recent.moved(meta, self._target + meta.key[len(self._source) :])
-        failures = await self._delete_unchanged(self._source, etags)
-        if failures:
-            raise StorageError(
-                ErrorKind.UNAVAILABLE,
-                operation="delete",
-                key=failures[0].key,
-                code=failures[0].code,
-                detail=f"{len(failures)} files are there twice: {failures[0].message}",
-            )
-
-    async def _delete_unchanged(self, prefix: str, etags: Mapping[str, str]) -> list[DeleteFailure]:
-        """Delete the objects that still have these ETags; return what could not be deleted."""
-        changed = {
-            meta.key: meta.etag
-            async for meta in _all_objects(self._client, prefix)
-            if etags.get(meta.key, meta.etag) != meta.etag
-        }
-        kept = {key for key in etags if key in changed or self._is_replaced(key, etags[key])}
-        keys = [key for key in etags if key not in kept]
-        failures = [DeleteFailure(key, "", "it was replaced meanwhile") for key in kept]
-        batch = self._client.dialect.max_batch
-        for start in range(0, len(keys), batch):
-            failures += await self._client.delete_objects(keys[start : start + batch])
-        return failures
-
-    def _is_replaced(self, key: str, etag: str) -> bool:
-        """Whether this server has acknowledged another object of that name."""
-        known = self._recent.find(key)
-        return known is not None and known.etag != etag
+    async def _copy_object(self, key: str, options: ObjectOptions) -> tuple[Stored, bool]:
+        """Copy, and say whether the copy has replaced nothing."""
+        tree, meta = self._tree, self._meta
+        try:
+            return await copy_object(tree, meta, key, options=options, may_replace=False), True
+        except StorageError as error:
+            if error.kind is not ErrorKind.EXISTS or not tree.rules.may_replace:
+                raise
+        return await copy_object(tree, meta, key, options=options), False
 
 
-async def _all_objects(client: CosClient, prefix: str) -> AsyncIterator[ObjectMeta]:
-    marker = ""
-    while True:
-        page = await client.list_objects(prefix, marker=marker)
-        for meta in page.objects:
-            yield meta
-        if not page.next_marker:
+class DirectoryRename:
+    """The rename of the directory `source`; implements `Rename`."""
+
+    def __init__(self, tree: Tree, source: VirtualPath) -> None:
+        self._tree = tree
+        self._source = source
+
+    async def to(self, target: VirtualPath) -> None:
+        """Move the whole tree to a name that is not taken.
+
+        When the caller is cancelled while objects are copied, all is undone; later on, the move
+        goes on to its end.
+        """
+        tree = self._tree
+        check_name(target, tree.prefix, is_directory=True)
+        if target == self._source:
             return
-        marker = page.next_marker
+        if target == ROOT or target.startswith(f"{self._source}/"):
+            raise StorageError(ErrorKind.BAD_NAME, operation="rename", key=target)
+        await self._check_free(target)
+        # Of two moves to one name at the same time, the store lets only one be the first.
+        await tree.put_marker(target, forbid_overwrite=True)
+        old, new = directory_key(self._source, tree.prefix), directory_key(target, tree.prefix)
+        move = TreeMove(tree, old, new)
+        await tree.cleanups.see_through(
+            self._finish(move, old), may_break_off=lambda: move.is_copying
+        )
+
+    async def _check_free(self, target: VirtualPath) -> None:
+        names = self._tree.names
+        is_file, is_directory, below_file = await together(
+            names.is_file(target), names.is_directory(target), names.has_file_above(target)
+        )
+        if is_file or is_directory:
+            raise StorageError(ErrorKind.EXISTS, operation="rename", key=target)
+        if below_file:
+            raise StorageError(ErrorKind.NOT_DIRECTORY, operation="rename", key=target)
+
+    async def _finish(self, move: TreeMove, old: str) -> None:
+        tree = self._tree
+        try:
+            await move.run()
+        finally:
+            tree.names.known.discard(self._source)
+        tree.recent.deleted(old)
+        try:
+            await tree.keep_directory(parent_of(self._source), besides=old)
+        except StorageError as error:
+            error.aftermath = "Renamed, but the directory above is gone if nothing else was in it."
+            raise

@@ -1,0 +1,332 @@
+"""The move of a whole tree: every object is copied, then every object is deleted that has a copy.
+
+Memory does not grow with the tree, since nothing is remembered of single objects. What may be
+deleted is asked of the store instead, just before: a source if its copy is there and was made of
+what the source is now; a copy, when the move is undone, if it was made of what is at the source
+now. So whatever others store meanwhile, at either name, is still there in the end.
+
+A listing only tells where to look, as it may lag behind: what is deleted has been seen by HEAD.
+It must not know paths.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import TypeVar
+
+from cos_ftp_server.cos.parse_error import classify
+from cos_ftp_server.cos.retry import RetryPolicy
+from cos_ftp_server.cos.types import DeleteFailure, ObjectMeta, ObjectOptions
+from cos_ftp_server.errors import ErrorKind, StorageError
+from cos_ftp_server.vfs.concurrency import for_each, together
+from cos_ftp_server.vfs.copying import copy_object, is_copy
+from cos_ftp_server.vfs.tree import Tree
+
+__all__ = ["TreeMove"]
+
+_PAGE = 500
+"""Objects that are looked at before they are deleted together. It bounds the time between the two,
+to about eight round trips, and what a move keeps in memory, to about 1 MiB."""
+
+_AT_ONCE = 64
+"""Requests side by side: with 20 ms of latency as many as COS takes for a bucket outside of
+mainland China, 3,000 a second (COS: Specifications and Limits)."""
+
+_SETTLE_S = 10.0
+"""How long copies under way may take to end when the move has failed."""
+
+_Result = TypeVar("_Result")
+
+_log = logging.getLogger(__name__)
+
+
+class TreeMove:
+    """One move of all below the key prefix `source` to below `target`; both end with "/".
+
+    The target's marker must have been stored for this move, with nothing else there.
+    """
+
+    def __init__(self, tree: Tree, source: str, target: str) -> None:
+        self.is_copying = True
+        """Whether it would be undone if it ended now."""
+        self._tree = tree
+        self._client = tree.client
+        self._recent = tree.recent
+        self._source = source
+        self._target = target
+        self._unlisted: set[str] = set()  # keys; bounded by what `recent` remembers
+        self._reached = ""  # the last key that may have been copied
+        self._has_marker = False  # the source
+        self._copied = 0
+
+    async def run(self) -> None:
+        """Copy all, and only then delete; what cannot be copied is an error, and all is undone.
+
+        Raises StorageError, whose aftermath says what is where.
+        """
+        try:
+            await self._copy_all()
+        except BaseException as error:
+            is_clean = await self._uninterrupted(self._undo())
+            if isinstance(error, StorageError):
+                error.aftermath = "Nothing was renamed." if is_clean else _UNDONE_IN_PART
+            raise
+        self.is_copying = False
+        await self._uninterrupted(self._delete_sources())
+
+    async def _uninterrupted(self, work: Coroutine[None, None, _Result]) -> _Result:
+        """Do what must not end half-way; an operator has to know when it does."""
+        try:
+            return await work
+        except asyncio.CancelledError:
+            _log.error("broken off: files are below both %r and %r", self._source, self._target)
+            raise
+
+    def _copy_of(self, key: str) -> str:
+        return self._target + key[len(self._source) :]
+
+    async def _pages(self) -> AsyncIterator[Mapping[str, ObjectMeta | None]]:
+        """Yield the source's keys in order, at most `_PAGE` at a time.
+
+        With them comes what is listed, or None for what this server has stored but is not.
+        """
+        self._unlisted |= self._recent.written_below(self._source)
+        unlisted = deque(sorted(self._unlisted))
+        marker = ""
+        while True:
+            page = await self._client.list_objects(self._source, marker=marker, max_keys=_PAGE)
+            marker = page.next_marker
+            found: dict[str, ObjectMeta | None] = {meta.key: meta for meta in page.objects}
+            while unlisted and (not marker or unlisted[0] <= marker):
+                found.setdefault(unlisted.popleft(), None)
+            keys = sorted(found)
+            for start in range(0, len(keys), _PAGE):
+                yield {key: found[key] for key in keys[start : start + _PAGE]}
+            if not marker:
+                return
+
+    # Copying
+
+    async def _copy_all(self) -> None:
+        async for page in self._pages():
+            self._reached = max(page)
+            await for_each(self._copy, page.items(), at_once=_AT_ONCE, settle_s=_SETTLE_S)
+
+    async def _copy(self, listed: tuple[str, ObjectMeta | None]) -> None:
+        """Copy an object as it is listed or, where that is out of date, as it is now."""
+        key, meta = listed
+        if meta is not None and meta.size <= self._client.dialect.max_copy_bytes:
+            try:
+                await self._copy_version(replace(meta, options=self._placement(meta)))
+            except StorageError as error:
+                if error.kind not in (ErrorKind.CHANGED, ErrorKind.NOT_FOUND):
+                    raise
+            else:
+                return
+        meta = await self._find(key)
+        if meta is not None:
+            await self._copy_version(meta)
+
+    def _placement(self, meta: ObjectMeta) -> ObjectOptions:
+        """Return what a copy does not inherit, as far as a listing tells it."""
+        return ObjectOptions(
+            storage_class=meta.options.storage_class,
+            server_side_encryption=self._tree.rules.server_side_encryption,
+        )
+
+    async def _copy_version(self, source: ObjectMeta) -> None:
+        key = self._copy_of(source.key)
+        is_marker = key == self._target
+        try:
+            await copy_object(self._tree, source, key, may_replace=is_marker)
+        except StorageError as error:
+            if error.kind is not ErrorKind.EXISTS or not await self._is_own_copy(source, key):
+                raise
+        self._copied += 1
+        self._has_marker |= is_marker
+
+    async def _is_own_copy(self, source: ObjectMeta, key: str) -> bool:
+        """Whether the object that is in the way is the copy, made by a try that got no answer."""
+        if self._is_written(key):
+            return False
+        copy, source = await together(
+            self._client.head_object(key), self._client.head_object(source.key)
+        )
+        return is_copy(copy, source)
+
+    # Deleting
+
+    async def _delete_sources(self) -> None:
+        left = 0
+        failures: list[DeleteFailure] = []
+        previous = ""
+        try:
+            async for page in self._pages():
+                copies = await self._list_copies(previous)
+                previous = max(page)
+                left += await self._delete_proven(page, self._copy_finder(copies), failures)
+        except StorageError as error:
+            error.aftermath = "Renamed, but files may still be at the old name."
+            raise
+        await self._drop_marker()
+        if failures:
+            kind, temporary = classify(200, failures[0].code, failures[0].message)
+            raise self._error(left, kind, failures[0].key, temporary, failures[0].message)
+        if left:
+            raise self._error(left, ErrorKind.CHANGED, self._source, True, "stored meanwhile")
+
+    async def _drop_marker(self) -> None:
+        """Leave the target without a marker, if the source had none. It would do no harm."""
+        if not self._has_marker and self._copied:
+            try:
+                await self._client.delete_object(self._target)
+            except StorageError as error:
+                _log.warning("directory marker left behind: %s", error)
+
+    async def _list_copies(self, previous: str) -> Mapping[str, ObjectMeta]:
+        """Return what is listed at the target behind the copy of `previous`, more than a page."""
+        marker = self._copy_of(previous) if previous else ""
+        page = await self._client.list_objects(self._target, marker=marker)
+        return {meta.key: meta for meta in page.objects}
+
+    def _copy_finder(self, copies: Mapping[str, ObjectMeta]) -> "_Proof":
+        async def find(source: ObjectMeta, former: ObjectMeta | None) -> ObjectMeta | None:
+            """Return the copy of `source`, None if there is none of what it is now."""
+            if former is not None and former.etag not in ("", source.etag):
+                return None  # this server knows of a newer one
+            key = self._copy_of(source.key)
+            copy = copies.get(key)
+            encryption = source.options.server_side_encryption
+            is_encrypted_alike = encryption in ("", self._tree.rules.server_side_encryption)
+            if copy is not None and is_copy(copy, source) and is_encrypted_alike:
+                return copy
+            copy = await self._find(key)
+            if copy is None or not is_copy(copy, source):
+                return None
+            if encryption and copy.options.server_side_encryption != encryption:
+                # A listing does not tell of it, and a copy does not inherit it.
+                stored = await copy_object(self._tree, source, key)
+                return replace(copy, etag=stored.etag)
+            return copy
+
+        return find
+
+    async def _delete_proven(
+        self, keys: Collection[str], prove: "_Proof", failures: list[DeleteFailure]
+    ) -> int:
+        """Delete those of `keys` that are not needed, as `prove` finds; return how many stay.
+
+        An answer that leaves open what is gone is not followed by the same request: all are looked
+        at again, since others may have been stored there by then.
+        """
+        return await RetryPolicy().run(lambda _: self._try_to_delete(keys, prove, failures))
+
+    async def _try_to_delete(
+        self, keys: Collection[str], prove: "_Proof", failures: list[DeleteFailure]
+    ) -> int:
+        """Make one attempt.
+
+        Each counts as deleted from the start, so that one that is stored anew meanwhile is noticed,
+        and stays. So does one that is just being replaced.
+        """
+        formers = {key: self._recent.deleted(key) for key in keys}
+        twins: dict[str, ObjectMeta] = {}
+        gone: set[str] = set()
+
+        async def look(key: str) -> None:
+            meta = await self._find(key)
+            if meta is None:
+                gone.add(key)
+            elif twin := await prove(meta, formers[key]):
+                twins[key] = twin
+
+        try:
+            await for_each(look, keys, at_once=_AT_ONCE, settle_s=0)
+            doomed = [key for key in twins if not self._is_written(key)]
+            doomed = [key for key in doomed if not self._recent.turn(key).locked()]
+            async with AsyncExitStack() as turns:
+                for key in doomed:
+                    await turns.enter_async_context(self._recent.turn(key))
+                failed = await self._client.delete_objects(doomed)
+            failures += failed
+            deleted = set(doomed).difference(failure.key for failure in failed)
+            gone |= deleted
+        finally:
+            for key, former in formers.items():
+                if key not in gone and self._recent.is_deleted(key):
+                    self._recent.undelete(key, former)
+        if not self.is_copying:
+            for key in deleted:
+                self._recent.wrote(twins[key])
+        return len(formers) - len(gone)
+
+    # Undoing
+
+    async def _undo(self) -> bool:
+        """Take away what was copied; return whether nothing of it is left."""
+        failures: list[DeleteFailure] = []
+        left = 0
+        try:
+            async for page in self._pages():
+                keys = [self._copy_of(key) for key in page if key <= self._reached]
+                keys = [key for key in keys if key != self._target and not self._is_written(key)]
+                left += await self._delete_proven(keys, self._source_finder(page), failures)
+                if max(page) >= self._reached:
+                    break
+            await self._client.delete_object(self._target)
+            if not any(self._recent.below(self._target).values()):
+                self._recent.deleted(self._target)
+        except StorageError as error:
+            _log.error("copies left behind below %r: %s", self._target, error)
+            return False
+        if left:
+            _log.error("%d copies left behind below %r: %r", left, self._target, failures[:1])
+        return not left
+
+    def _source_finder(self, page: Mapping[str, ObjectMeta | None]) -> "_Proof":
+        async def find(copy: ObjectMeta, _: ObjectMeta | None) -> ObjectMeta | None:
+            """Return what `copy` was made of, None if that is not at the source any more."""
+            key = self._source + copy.key[len(self._target) :]
+            source = page[key]
+            if source is None or not is_copy(copy, source):
+                source = await self._find(key)
+            return source if source is not None and is_copy(copy, source) else None
+
+        return find
+
+    # What both need
+
+    async def _find(self, key: str) -> ObjectMeta | None:
+        try:
+            return await self._client.head_object(key)
+        except StorageError as error:
+            if error.kind is not ErrorKind.NOT_FOUND:
+                raise
+            return None
+
+    def _is_written(self, key: str) -> bool:
+        """Whether this server has acknowledged that somebody stored an object there, just now."""
+        known = self._recent.find(key)
+        return known is not None and bool(known.etag)
+
+    def _error(
+        self, left: int, kind: ErrorKind, key: str, temporary: bool, detail: str
+    ) -> StorageError:
+        files = "1 file is" if left == 1 else f"{left} files are"
+        return StorageError(
+            kind,
+            operation="move",
+            key=key,
+            temporary=temporary,
+            detail=detail,
+            aftermath=f"Renamed, but {files} still at the old name.",
+        )
+
+
+_Proof = Callable[[ObjectMeta, ObjectMeta | None], Awaitable[ObjectMeta | None]]
+"""Of an object, and what this server knew of it before: returns the one that makes it needless."""
+
+_UNDONE_IN_PART = "Nothing was renamed, but there are files at the new name too."

@@ -1,0 +1,111 @@
+"""One account's part of a bucket, and what changes to files and directories have in common.
+
+Owns that a directory outlives its last entry. It must not know how files are read or written.
+"""
+
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cos_ftp_server.cos.client import CosClient
+from cos_ftp_server.cos.retry import RetryPolicy
+from cos_ftp_server.cos.types import ObjectMeta
+from cos_ftp_server.errors import ErrorKind, StorageError
+from cos_ftp_server.vfs.base import VirtualPath
+from cos_ftp_server.vfs.cleanup import Cleanups
+from cos_ftp_server.vfs.concurrency import together
+from cos_ftp_server.vfs.creation import CreationRules
+from cos_ftp_server.vfs.multipart import UploadRecords
+from cos_ftp_server.vfs.names import Names, Target
+from cos_ftp_server.vfs.paths import ROOT, directory_key, file_key, parent_of
+from cos_ftp_server.vfs.recent import RecentChanges
+
+__all__ = ["Tree", "now"]
+
+_log = logging.getLogger(__name__)
+
+
+def now() -> datetime:
+    """Return the time in the resolution of a store."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """All that a change needs. `prefix` is "" or ends with "/"."""
+
+    client: CosClient
+    names: Names
+    recent: RecentChanges
+    rules: CreationRules
+    records: UploadRecords
+    cleanups: Cleanups
+    prefix: str
+
+    async def check_free(self, path: VirtualPath) -> None:
+        """Refuse a file that this account must not replace, while nothing has happened yet.
+
+        That the store is told as well closes the gap until the end; alone it would not do, as
+        it ignores that in buckets that have ever had versioning (COS: PUT Object).
+        """
+        if not self.rules.may_replace and await self.names.is_file(path):
+            raise StorageError(ErrorKind.EXISTS, operation="create", key=path)
+
+    async def look_at_target(self, path: VirtualPath) -> Target:
+        """Look what is at `path`. Keys that may write but not list cannot see: they may create."""
+        try:
+            return await self.names.look_at_target(path)
+        except StorageError as error:
+            _log.warning("name not checked: %s", error)
+            return Target(file_key(path, self.prefix))
+
+    async def delete(
+        self, key: str, path: VirtualPath, first: Coroutine[None, None, object]
+    ) -> None:
+        """Delete one object once `first` has succeeded; the directory that it lies in survives.
+
+        It counts as deleted from the start, so that of two sessions that delete the last two
+        files at the same time at least one sees an empty directory, and that a file of that name
+        which is stored meanwhile is noticed, and stays.
+        """
+        former = self.recent.deleted(key)
+        directory = parent_of(path)
+        try:
+            kept, _ = await together(self._survives(directory, besides=key), first)
+            if not kept:
+                await self.put_marker(directory)
+            await RetryPolicy().run(lambda _: self._delete_unchanged(key), _is_unclear)
+        except BaseException:
+            if self.recent.is_deleted(key):
+                self.recent.undelete(key, former)
+            raise
+
+    async def _delete_unchanged(self, key: str) -> None:
+        """Delete what has not been stored anew since it counts as deleted."""
+        async with self.recent.turn(key):
+            if self.recent.find(key) is not None:
+                raise StorageError(ErrorKind.CHANGED, operation="delete", key=key, temporary=True)
+            await self.client.delete_object(key, once=True)
+
+    async def keep_directory(self, path: VirtualPath, *, besides: str) -> None:
+        """Make sure that `path` exists without the object `besides`."""
+        if not await self._survives(path, besides=besides):
+            await self.put_marker(path)
+
+    async def _survives(self, path: VirtualPath, *, besides: str) -> bool:
+        key = directory_key(path, self.prefix)
+        return path == ROOT or await self.names.has_entries(key, besides=besides)
+
+    async def put_marker(self, path: VirtualPath, *, forbid_overwrite: bool = False) -> None:
+        """Store the object that makes `path` a directory, whatever lies in it."""
+        key = directory_key(path, self.prefix)
+        stored = await self.client.put_object(
+            key, b"", options=self.rules.marker_options(), forbid_overwrite=forbid_overwrite
+        )
+        self.recent.wrote(ObjectMeta(key=key, size=0, etag=stored.etag, modified=now()))
+
+
+def _is_unclear(error: StorageError) -> bool:
+    """Whether it may be tried again: an answer got lost, or none came."""
+    return error.temporary and error.kind is not ErrorKind.CHANGED
