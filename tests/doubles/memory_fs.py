@@ -23,6 +23,7 @@ __all__ = [
     "FailsInCommitFileSystem",
     "FailsInStatFileSystem",
     "HangsInCommitFileSystem",
+    "HangsInRenameFileSystem",
     "MemoryFileSystem",
     "MemoryReader",
     "MemoryWriter",
@@ -241,6 +242,33 @@ class _MemoryRename:
         for path in {path for path in directories if (path + "/").startswith(source + "/")}:
             directories.remove(path)
             self._fs.add_directory(target + path[len(source) :])
+
+
+class HangsInRenameFileSystem(MemoryFileSystem):
+    """Renames wait for `release`, and then fail with `error` if there is one."""
+
+    def __init__(self, error: StorageError | None = None) -> None:
+        super().__init__()
+        self.reached = asyncio.Event()
+        self.release = asyncio.Event()
+        self.error = error
+
+    async def prepare_rename(self, source: VirtualPath) -> Rename:
+        await self.stat(source)
+        return _HangingRename(self, source)
+
+
+class _HangingRename(_MemoryRename):
+    def __init__(self, file_system: HangsInRenameFileSystem, source: VirtualPath) -> None:
+        super().__init__(file_system, source)
+        self._hanging = file_system
+
+    async def to(self, target: VirtualPath) -> None:
+        self._hanging.reached.set()
+        await self._hanging.release.wait()
+        if self._hanging.error is not None:
+            raise self._hanging.error
+        await super().to(target)
 
 
 class TightWindowFileSystem(MemoryFileSystem):

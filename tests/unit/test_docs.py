@@ -115,7 +115,9 @@ _FIXED = {
     "a wrong password to its reply": "login_failure_delay_seconds",
     "from a transfer command to the data connection": "data_connect_timeout_seconds",
     "without a byte moved by the client in a transfer": "data_stall_timeout_seconds",
-    "between lines that say that an upload is being stored": "finalise_keepalive_seconds",
+    "between lines that say that an upload is being stored, or that a rename goes on": (
+        "finalise_keepalive_seconds"
+    ),
     "for which a resolved `masquerade_address` is used": "masquerade_ttl_seconds",
 }
 """Row of the tables → field of ServerConfig."""

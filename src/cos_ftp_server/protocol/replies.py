@@ -102,6 +102,7 @@ LOGGED_IN = Reply.of(230, "Logged in.")  # RFC 959 section 5.4
 DIRECTORY_CHANGED = Reply.of(250, "Directory changed.")  # RFC 959 section 5.4 (CWD)
 FILE_DELETED = Reply.of(250, "File deleted.")  # RFC 959 section 5.4 (DELE)
 DIRECTORY_REMOVED = Reply.of(250, "Directory removed.")  # RFC 959 section 5.4 (RMD)
+RENAMING = Reply.of(250, "Renaming, this takes a while.")  # RFC 959 section 4.2
 RENAMED = Reply.of(250, "Renamed.")  # RFC 959 section 5.4 (RNTO)
 
 # 3yz: the next command decides.
@@ -311,3 +312,8 @@ def bad_parameter(text: str) -> Reply:
 def file_unavailable(text: str) -> Reply:
     """A path that cannot be had, and why (RFC 959 section 5.4)."""
     return Reply.of(FILE_UNAVAILABLE.code, text)
+
+
+def preceded(reply: Reply, text: str) -> Reply:
+    """A reply of one line with a sentence more in front (RFC 959 section 4.2)."""
+    return Reply.of(reply.code, f"{text} {reply.text}")

@@ -52,11 +52,11 @@ class Dispatcher:
         "_bad_lines",
         "_control",
         "_idle_since",
-        "_is_busy",
         "_is_over",
         "_loop",
         "_parting",
         "_services",
+        "_serving",
         "_session",
         "_timer",
         "_transfer",
@@ -86,7 +86,7 @@ class Dispatcher:
         self._parting: Reply | None = None  # no more commands; to be said after the transfer
         self._wakeup: asyncio.Future[None] | None = None
         self._bad_lines = 0
-        self._is_busy = False
+        self._serving: Exchange | None = None  # in this task, not as a transfer
         self._is_over = False
         self._idle_since = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
@@ -196,11 +196,9 @@ class Dispatcher:
         elif spec.opens_data:
             self._transfer = self._start_transfer(exchange)
         else:
-            self._is_busy = True
-            try:
-                reply = await self._perform(exchange)
-            finally:
-                self._is_busy = False
+            self._serving = exchange
+            reply = await self._perform(exchange)
+            self._serving = None
             await self._finish(exchange, reply)
 
     async def _answer_bad(self, line: BadLine) -> None:
@@ -255,7 +253,8 @@ class Dispatcher:
         if not exchange.command.spec.keeps_rename:
             session.pending_rename = None
         if exchange.is_continued and not reply.is_positive:
-            # The client has seen the beginning of a success; only silence tells it otherwise.
+            # The client has seen the beginning of a success; only a missing end tells it otherwise.
+            exchange.explain(reply)
             session.log.warning("%s: closing after a late failure", exchange.command.loggable)
             self._is_over = True
         elif session.is_ending and self._parting is None:
@@ -309,7 +308,8 @@ class Dispatcher:
         )
 
     def _is_reply_open(self) -> bool:
-        return self._transfer is not None and self._transfer.exchange.is_continued
+        exchange = self._transfer.exchange if self._transfer is not None else self._serving
+        return exchange is not None and exchange.is_continued
 
     # Waiting, and its limits
 
@@ -336,7 +336,9 @@ class Dispatcher:
     def _deadline(self) -> float:
         """Return when the client must have sent something, a login at first."""
         config, session = self._services.config, self._session
-        if self._is_busy or (self._transfer is not None and not self._transfer.task.done()):
+        if self._serving is not None or (
+            self._transfer is not None and not self._transfer.task.done()
+        ):
             return self._loop.time() + config.idle_timeout_seconds
         idle = self._idle_since + config.idle_timeout_seconds
         if session.is_logged_in:

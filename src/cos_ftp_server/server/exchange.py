@@ -36,6 +36,7 @@ class Exchange:
     __slots__ = (
         "_control",
         "_keepalive",
+        "_promised",
         "announced_size",
         "command",
         "data",
@@ -72,6 +73,7 @@ class Exchange:
         """Whether just that is being done: nothing that the client does changes it any more."""
         self._control = control
         self._keepalive: asyncio.TimerHandle | None = None
+        self._promised: Reply | None = None  # what was said to be still to come
 
     @property
     def services(self) -> Services:
@@ -142,6 +144,7 @@ class Exchange:
 
         After the first such line, an error can only be told by closing the connection.
         """
+        self._promised = reply
         self._schedule_keepalive(reply.encode_continuation())
         try:
             yield
@@ -149,6 +152,12 @@ class Exchange:
             if self._keepalive is not None:
                 self._keepalive.cancel()
                 self._keepalive = None
+
+    def explain(self, reply: Reply) -> None:
+        """Say what has gone wrong, for people, in a line of the reply that will have no end."""
+        if self._promised is not None:
+            why = Reply.of(self._promised.code, f"Failed: {reply.text}")
+            self._control.write(why.encode_continuation())
 
     def _schedule_keepalive(self, line: bytes) -> None:
         self._keepalive = asyncio.get_running_loop().call_later(

@@ -71,7 +71,8 @@ def reply_to(error: BaseException) -> Reply | None:
         case ProtocolError():
             return error.reply
         case StorageError():
-            return (_TEMPORARY if error.temporary else _PERMANENT)[error.kind]
+            reply = (_TEMPORARY if error.temporary else _PERMANENT)[error.kind]
+            return replies.preceded(reply, error.aftermath) if error.aftermath else reply
         case DataConnectionError():
             return replies.DATA_TIMEOUT if error.timed_out else replies.DATA_CONNECTION_LOST
         case NoDataConnectionError():

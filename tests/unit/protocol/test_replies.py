@@ -90,6 +90,7 @@ def test_reply_codes_live_in_one_module() -> None:
         (replies.local_error("x"), "451 x"),
         (replies.bad_parameter("x"), "504 x"),
         (replies.file_unavailable("x"), "550 x"),
+        (replies.preceded(replies.file_unavailable("x."), "y."), "550 y. x."),
         (replies.service_ready("hello"), "220 hello"),
         (replies.service_ready("a\nb\nc"), "220-a\r\n b\r\n220 c"),
         (replies.service_ready(""), "220 COS FTP Server ready."),

@@ -96,7 +96,8 @@ async def handle_rnto(exchange: Exchange, argument: str) -> Reply:
     session = exchange.session
     if session.pending_rename is None:
         return replies.RNFR_FIRST
-    await session.pending_rename.to(session.resolve(argument))
+    with exchange.keep_alive(replies.RENAMING):
+        await session.pending_rename.to(session.resolve(argument))
     return replies.RENAMED
 
 
