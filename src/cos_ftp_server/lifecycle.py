@@ -5,6 +5,7 @@ know what the service does.
 """
 
 import asyncio
+import gc
 import logging
 import resource
 import signal
@@ -23,6 +24,10 @@ _log = logging.getLogger(__name__)
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Phase = Callable[[], Coroutine[Any, Any, None]]
+
+
+_COLLECTED_AT_ONCE = 20_000
+"""Objects made and not freed before the garbage collector looks at them; a few MiB."""
 
 
 class Service(Protocol):
@@ -45,6 +50,7 @@ class Service(Protocol):
 def run(main: Coroutine[None, None, None]) -> None:
     """Run `main` on a uvloop event loop of its own."""
     _allow_many_files()
+    _collect_rarely()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main)
 
@@ -54,6 +60,14 @@ def _allow_many_files() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):  # some systems and sandboxes grant less than they say
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _collect_rarely() -> None:
+    """Leave what was imported alone, and look for cycles less often: next to nothing here is in
+    one, and looking took 4 % of the CPU of a small upload.
+    """
+    gc.freeze()
+    gc.set_threshold(_COLLECTED_AT_ONCE)
 
 
 async def run_service(

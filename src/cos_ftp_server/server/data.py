@@ -158,8 +158,9 @@ class DataConnection(asyncio.BufferedProtocol):
 
     async def finish(self) -> None:
         """Hand everything to the kernel and close. Raises DataConnectionError if that failed."""
+        is_sent = self._unsent() == 0 and not self._is_broken
         self.close()
-        if self._is_open:
+        if self._is_open and not is_sent:
             with self._stall_clock():
                 while self._is_open:
                     await self._wait()
