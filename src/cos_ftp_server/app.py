@@ -16,6 +16,7 @@ from cos_ftp_server.server.config import ServerConfig
 from cos_ftp_server.server.server import FtpServer
 from cos_ftp_server.settings import AccountSettings, Settings
 from cos_ftp_server.storage import Storage
+from cos_ftp_server.sweep import record_files
 from cos_ftp_server.vfs.cleanup import Cleanups
 
 __all__ = ["Gateway"]
@@ -61,13 +62,18 @@ class Gateway:
     async def start(self) -> None:
         """Return when clients can connect. Raises OSError when an address cannot be bound.
 
-        The store is looked at afterwards, and what is wrong with it is logged.
+        The store is looked at afterwards, and what is wrong with it is logged; multipart uploads
+        that an earlier process has left behind are aborted.
         """
         resources = self._resources
         transport = await resources.enter_async_context(create_transport(_UNLIMITED))
+        records = record_files(self._settings)
+        resources.callback(records.close)
         resources.push_async_callback(self._cleanups.aclose, _HASTY_CLEANUP_SECONDS)
         resources.callback(self._accounts.close)
-        self._storage = Storage(self._settings, transport, self._cleanups, self._metadata_url)
+        self._storage = Storage(
+            self._settings, transport, self._cleanups, records, self._metadata_url
+        )
         resources.push_async_callback(self._storage.aclose)
         self._take_accounts(self._settings)
         server = FtpServer(server_config(self._settings), self._accounts)
@@ -75,6 +81,7 @@ class Gateway:
         await server.start()
         self._server = server
         self._storage.look_at(self._settings.accounts)
+        self._storage.keep_swept(lambda: self._settings.accounts)
 
     def reload(self, settings: Settings) -> None:
         """Take over the accounts of `settings`; name what else has changed in a warning.

@@ -6,8 +6,12 @@ stderr), 2 bad arguments (one line). It must not know how anything is served.
 
 import asyncio
 import logging
+import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -19,7 +23,7 @@ from cos_ftp_server.settings import Settings, load_settings
 
 # What a command runs is imported by it: `check` and `--help` answer without loading servers.
 
-__all__ = ["main"]
+__all__ = ["main", "parse_duration"]
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +40,24 @@ _CONFIG_OPTION = click.option(
     help="Configuration file.",
 )
 _port = click.IntRange(0, 65535)
+
+_DURATION = re.compile(r"([0-9]{1,6})([smhd])", re.ASCII)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return what `90s`, `30m`, `24h` or `7d` means. Raises ValueError."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a number of s, m, h or d, such as 24h")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _duration(_context: click.Context, _option: click.Parameter, text: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,6 +135,46 @@ def check(config: Path, online: bool) -> None:
     if online:
         _check_online(settings)
     click.echo(f"{config}: good, {len(settings.accounts)} account(s)")
+
+
+@commands.command()
+@_CONFIG_OPTION
+@click.option(
+    "--older-than",
+    metavar="DURATION",
+    callback=_duration,
+    default="24h",
+    show_default=True,
+    help="Leave younger ones; such as 90s, 30m, 24h or 7d.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be aborted.")
+def sweep(config: Path, older_than: timedelta, dry_run: bool) -> None:
+    """Abort multipart uploads that a server with this configuration, killed, has left behind.
+
+    Uploads that are under way stay, also those of a server that is running, and so does whatever
+    others have begun.
+    """
+    settings = _load(config, check_memory=False)  # which the server has already
+
+    from cos_ftp_server.sweep import Finding, Outcome, record_files, sweep_accounts
+
+    counts: Counter[Outcome] = Counter()
+
+    def report(finding: Finding) -> None:
+        counts[finding.outcome] += 1
+        if finding.outcome is not Outcome.UNDER_WAY:
+            click.echo(str(finding))
+
+    with closing(record_files(settings)) as files:
+        directory = files.directory.absolute()
+        try:
+            run(sweep_accounts(files, settings.accounts, report, older_than, dry_run=dry_run))
+        except OSError as error:
+            raise click.ClickException(f"{directory} cannot be read: {error.strerror}") from error
+    told = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts[outcome])
+    click.echo(f"{directory}: {told or 'no multipart uploads are written down'}")
+    if failed := counts[Outcome.FAILED]:
+        raise click.ClickException(f"{failed} multipart upload(s) could not be aborted")
 
 
 @commands.command()
@@ -194,8 +256,8 @@ def hash_password_command() -> None:
     click.echo(hash_password(password))
 
 
-def _load(path: Path) -> Settings:
-    settings, warnings = load_settings(path)
+def _load(path: Path, *, check_memory: bool = True) -> Settings:
+    settings, warnings = load_settings(path, check_memory=check_memory)
     for warning in warnings:
         click.echo(f"{PROGRAM}: warning: {warning.located(str(path))}", err=True)
     return settings

@@ -12,6 +12,7 @@ from cos_ftp_server.emulator import Emulator, EmulatorBucket, EmulatorConfig
 from cos_ftp_server.settings import (
     AccountSettings,
     NetworkSettings,
+    OptionalSettings,
     Settings,
 )
 
@@ -65,7 +66,8 @@ class Demo:
             authority="RW",
         )
         network = NetworkSettings(listen_address=(self._host,), listen_port=self._port)
-        return Settings(accounts=(account,), network=network)
+        optional = OptionalSettings(log_dir=home)  # where no log is written
+        return Settings(accounts=(account,), network=network, optional=optional)
 
     async def drain(self) -> None:
         """Give transfers in flight time to finish."""

@@ -19,12 +19,12 @@ from cos_ftp_server.cos.transport import Timeouts, Transport, create_transport
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.settings import AccountSettings
 
-__all__ = ["Finding", "examine_accounts", "explain", "find_obstacle"]
+__all__ = ["AT_A_TERMINAL", "ONCE", "Finding", "examine_accounts", "explain", "find_obstacle"]
 
 ONCE = RetryPolicy(max_tries=1)
 """A diagnosis tells what it meets instead of trying until it has gone."""
 
-_TIMEOUTS = Timeouts(connect_s=10, idle_s=20, total_s=20, slow_idle_s=20, slow_total_s=20)
+AT_A_TERMINAL = Timeouts(connect_s=10, idle_s=20, total_s=20, slow_idle_s=20, slow_total_s=20)
 """Somebody waits at a terminal."""
 
 _AT_ONCE = 8
@@ -62,7 +62,7 @@ async def examine_accounts(
             async for finding in _examine(transport, role, account):
                 report(finding)
 
-    async with create_transport(0, _TIMEOUTS) as transport, asyncio.TaskGroup() as group:
+    async with create_transport(0, AT_A_TERMINAL) as transport, asyncio.TaskGroup() as group:
         role = RoleCredentials(transport, metadata_url)
         for account in accounts:
             group.create_task(examine_one(account))

@@ -6,26 +6,35 @@ It must not know users, passwords or permissions.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from cos_ftp_server.buckets import bucket_address, creation_rules, open_bucket, uses_role
+from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.credentials import RoleCredentials
 from cos_ftp_server.cos.dialect import COS
 from cos_ftp_server.cos.transport import Transport
 from cos_ftp_server.diagnosis import ONCE, find_obstacle
 from cos_ftp_server.settings import AccountSettings, Settings
 from cos_ftp_server.settings.memory import largest_file, largest_part
+from cos_ftp_server.sweep import Finding, Outcome, Sweep
 from cos_ftp_server.vfs.base import FileSystem
 from cos_ftp_server.vfs.buffers import BufferPool
 from cos_ftp_server.vfs.cleanup import Cleanups
 from cos_ftp_server.vfs.cosfs import CosFileSystem
 from cos_ftp_server.vfs.parts import PartLadder
 from cos_ftp_server.vfs.recent import RecentChanges
+from cos_ftp_server.vfs.records import RecordFiles
 from cos_ftp_server.vfs.upload import UploadEngine
 
 __all__ = ["Storage"]
 
 _LOOKS_AT_ONCE = 8
+
+_SWEEP_INTERVAL_S = 1800.0
+"""Seconds between two looks for what was left behind, which cost nothing when nothing was."""
+
+_FAILURES_TOLD = 10
+"""Lines in the log for what one look could not abort; `cos-ftp-server sweep` tells all."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,15 +42,22 @@ _log = logging.getLogger(__name__)
 class Storage:
     """Makes file systems; `aclose` it when nobody uses them any more.
 
-    `transport` and `cleanups` stay the caller's. `metadata_url` is where keys of a role come from.
+    `transport`, `cleanups` and `records` stay the caller's. `metadata_url` is where keys of a role
+    come from.
     """
 
     def __init__(
-        self, settings: Settings, transport: Transport, cleanups: Cleanups, metadata_url: str
+        self,
+        settings: Settings,
+        transport: Transport,
+        cleanups: Cleanups,
+        records: RecordFiles,
+        metadata_url: str,
     ) -> None:
         optional = settings.optional
         self._transport = transport
         self._cleanups = cleanups
+        self._records = records
         self._role = RoleCredentials(transport, metadata_url)
         self._pool = BufferPool(optional.buffer_memory, smallest_part=COS.min_part_bytes)
         self._slots = asyncio.Semaphore(optional.upload_thread_num)
@@ -57,23 +73,26 @@ class Storage:
         self._recent: defaultdict[str, RecentChanges] = defaultdict(RecentChanges)
         self._looks: set[asyncio.Task[None]] = set()
         self._look_slots = asyncio.Semaphore(_LOOKS_AT_ONCE)
+        self._sweeping: asyncio.Task[None] | None = None
 
     def file_system(self, account: AccountSettings) -> FileSystem:
         """Return the account's files; nothing is asked of the store yet."""
         if uses_role(account):
             self._role.start()
+        origin = bucket_address(account).origin
         engine = UploadEngine(
             client=open_bucket(self._transport, account, self._role),
             pool=self._pool,
             ladder=self._ladder,
             slots=self._slots,
+            records=self._records.of_bucket(origin),
         )
         return CosFileSystem(
             engine,
             self._cleanups,
             prefix=account.cos_prefix,
             rules=creation_rules(account),
-            recent=self._recent[bucket_address(account).origin],
+            recent=self._recent[origin],
         )
 
     def look_at(self, accounts: Iterable[AccountSettings]) -> None:
@@ -94,9 +113,46 @@ class Storage:
                 user = account.ftp_login_user_name
                 _log.warning("[%s] user=%r: %s", account.section, user, obstacle)
 
+    def keep_swept(self, accounts: Callable[[], Iterable[AccountSettings]]) -> None:
+        """From now on, end in the background what processes that were killed have left behind.
+
+        `accounts` tells those that there are at the moment.
+        """
+        self._sweeping = asyncio.create_task(self._keep_swept(accounts))
+
+    async def _keep_swept(self, accounts: Callable[[], Iterable[AccountSettings]]) -> None:
+        while True:
+            try:
+                await self._sweep(tuple(accounts()))
+            except OSError as error:
+                _log.warning("%s cannot be read: %s", self._records.directory, error.strerror)
+            await asyncio.sleep(_SWEEP_INTERVAL_S)
+
+    async def _sweep(self, accounts: Iterable[AccountSettings]) -> None:
+        failed: list[Finding] = []
+
+        def report(finding: Finding) -> None:
+            if finding.outcome is Outcome.FAILED:
+                failed.append(finding)
+            elif finding.outcome in (Outcome.ABORTED, Outcome.NOTHING):
+                _log.info("multipart upload left behind earlier, %s", finding)
+
+        def open_client(account: AccountSettings) -> CosClient:
+            return open_bucket(self._transport, account, self._role, ONCE)
+
+        if any(map(uses_role, accounts)):
+            await self._role.attempted.wait()
+        await Sweep(self._records, accounts, open_client, report).run()
+        for finding in failed[:_FAILURES_TOLD]:
+            _log.warning("multipart upload left behind earlier, %s", finding)
+        if len(failed) > _FAILURES_TOLD:
+            untold = len(failed) - _FAILURES_TOLD
+            _log.warning("%d more multipart uploads left behind earlier stay", untold)
+
     async def aclose(self) -> None:
-        """Stop looking, and stop renewing keys."""
-        for task in self._looks:
+        """Stop looking and sweeping, and stop renewing keys."""
+        tasks = [*self._looks, *((self._sweeping,) if self._sweeping else ())]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._looks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._role.aclose()

@@ -1,13 +1,17 @@
 """Commands that answer and end: their words, their streams and their exit codes."""
 
+import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import argon2
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from cos_ftp_server.cli import main
+from cos_ftp_server.cli import main, parse_duration
 
 CHECKOUT = Path(__file__).parents[2]
 SECRET = "s3cr3t"
@@ -49,7 +53,7 @@ def test_the_module_is_the_command() -> None:
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    for command in ("serve", "check", "demo", "emulator", "hash-password"):
+    for command in ("serve", "check", "sweep", "demo", "emulator", "hash-password"):
         assert f"\n  {command} " in shown
         assert main([command, "--help"]) == 0
 
@@ -62,6 +66,8 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         (["check", "--colour"], "No such option '--colour'"),
         (["check", "extra"], "unexpected extra argument"),
         (["serve", "--config"], "requires an argument"),
+        (["sweep", "--older-than", "24"], "'24' is not a number of s, m, h or d"),
+        (["sweep", "--older-than", ""], "'' is not a number"),
         (["demo", "--port", "x"], "Invalid value for '--port'"),
         (["demo", "--port", "65536"], "Invalid value for '--port'"),
         (["emulator", "--port", "0"], "Missing option"),
@@ -94,7 +100,7 @@ def test_check_tells_warnings_and_is_content(
     assert "did you mean delete_enable?" in line
 
 
-@pytest.mark.parametrize("command", ["check", "serve"])
+@pytest.mark.parametrize("command", ["check", "serve", "sweep"])
 def test_a_bad_file_gets_a_line_for_each_problem_and_exit_code_1(
     capsys: pytest.CaptureFixture[str], config: Path, command: str
 ) -> None:
@@ -117,6 +123,35 @@ def test_a_bad_file_gets_a_line_for_each_problem_and_exit_code_1(
 def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["serve", "--config", str(tmp_path / "none.conf")]) == 1
     assert "cannot be read: No such file or directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [
+        ("0s", timedelta()),
+        ("90s", timedelta(seconds=90)),
+        ("30m", timedelta(minutes=30)),
+        ("24h", timedelta(days=1)),
+        ("7d", timedelta(days=7)),
+        ("999999d", timedelta(days=999_999)),
+    ],
+)
+def test_durations(text: str, duration: timedelta) -> None:
+    assert parse_duration(text) == duration
+
+
+@given(st.text())
+@example("1000000d")
+@example("٣h")
+@example("-1h")
+@example("1h\n")
+@example(" 1h")
+@example("1H")
+@example("1.5h")
+def test_what_is_no_duration(text: str) -> None:
+    if not re.fullmatch("[0-9]{1,6}[smhd]", text):
+        with pytest.raises(ValueError, match="such as 24h"):
+            parse_duration(text)
 
 
 def test_ftp_server_py_reads_the_configuration_beside_it(tmp_path: Path) -> None:

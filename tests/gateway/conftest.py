@@ -50,7 +50,12 @@ def settings_for(
 ) -> Settings:
     """Settings that limit nothing and listen on loopback, but for what is given."""
     listen = {"listen_address": ("127.0.0.1",), "listen_port": 0, "passive_port": (20000, 59999)}
-    tuning = {"min_part_size": MIB, "max_connection_num": 0, "max_login_users": 0}
+    tuning: dict[str, Any] = {
+        "min_part_size": MIB,
+        "max_connection_num": 0,
+        "max_login_users": 0,
+        "log_dir": accounts[0].home_dir / "log",
+    }
     return Settings(
         accounts=accounts,
         network=NetworkSettings(**{**listen, **(network or {})}),

@@ -12,7 +12,14 @@ from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.types import ObjectOptions
 from cos_ftp_server.errors import ErrorKind, StorageError
 
-__all__ = ["MultipartUpload", "Unrecorded", "UploadRecord", "UploadRecords", "begin_multipart"]
+__all__ = [
+    "MultipartUpload",
+    "Unrecorded",
+    "UploadRecord",
+    "UploadRecords",
+    "abort_until_gone",
+    "begin_multipart",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -77,28 +84,48 @@ class MultipartUpload:
     async def discard(self) -> None:
         """Abort it until COS no longer knows it. Never raises StorageError.
 
-        A part that was in flight may be recorded after the abort, hence the look afterwards
-        (COS: Abort Multipart Upload). What stays is logged with its UploadId: it costs money.
+        What stays is logged with its UploadId: it costs money.
         """
         left_behind = "multipart upload left behind: key=%r UploadId=%s: %s"
-        problem: object = "parts are still listed"
         try:
-            for attempt in range(_ABORT_ATTEMPTS):
-                try:
-                    await self._client.abort_multipart(self.key, self.upload_id)
-                    await self._client.list_parts(self.key, self.upload_id)
-                except StorageError as error:
-                    if error.kind is ErrorKind.NO_UPLOAD:
-                        await self._record.erase()
-                        return
-                    problem = error
-                await asyncio.sleep(_PAUSE_S * 2**attempt * random.random())  # noqa: S311 - jitter
+            await abort_until_gone(self._client, self.key, self.upload_id)
+        except StorageError as error:
+            self._record.leave()
+            _log.error(left_behind, self.key, self.upload_id, error)
         except asyncio.CancelledError:
             self._record.leave()
             _log.error(left_behind, self.key, self.upload_id, "the server was stopped")
             raise
-        self._record.leave()
-        _log.error(left_behind, self.key, self.upload_id, problem)
+        else:
+            await self._record.erase()
+
+
+async def abort_until_gone(client: CosClient, key: str, upload_id: str) -> None:
+    """Abort an upload until COS no longer knows it. Raises StorageError.
+
+    A part that was in flight may be recorded after the abort, hence the look afterwards
+    (COS: Abort Multipart Upload).
+    """
+    for attempt in range(_ABORT_ATTEMPTS):
+        try:
+            await client.abort_multipart(key, upload_id)
+            await client.list_parts(key, upload_id)
+        except StorageError as error:
+            if error.kind is ErrorKind.NO_UPLOAD:
+                return
+            if not error.temporary:
+                raise
+            problem = error
+        else:
+            problem = StorageError(
+                ErrorKind.CONFLICT,
+                operation="abort multipart",
+                key=key,
+                temporary=True,
+                detail="parts are still listed",
+            )
+        await asyncio.sleep(_PAUSE_S * 2**attempt * random.random())  # noqa: S311 - jitter
+    raise problem
 
 
 async def begin_multipart(
