@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -243,6 +244,40 @@ async def test_no_record_remains_of_an_upload_that_has_ended(
         await begin_upload(client, emulator)
     await number_of_uploads(emulator, 0)
     await world.gateway.aclose()
+    assert records(tmp_path / "log") == []
+
+
+async def test_no_record_remains_when_the_store_is_not_there(start: Start, tmp_path: Path) -> None:
+    """Else a store that is away for long would fill the disk."""
+    world = await start(account={"cos_endpoint": "127.0.0.1:1"})
+    async with world.client() as client:
+        await client.login()
+        assert (await client.store("file", bytes(2 * MIB))).code == 451
+    await world.gateway.aclose()
+    assert (tmp_path / "log" / "uploads").exists()
+    assert records(tmp_path / "log") == []
+
+
+@pytest.mark.parametrize("times", [1, 99])
+async def test_an_upload_whose_beginning_was_not_answered_is_swept(
+    start: Start, emulator: Emulator, somebody: CosClient, tmp_path: Path, times: int
+) -> None:
+    """The request is sent again, and the first one may have begun an upload as well."""
+    world = await start()
+    fault = Fault(
+        operation="InitiateMultipartUpload", status=500, code="InternalError", after_commit=True
+    )
+    emulator.faults.add(replace(fault, times=times))
+    async with world.client() as client:
+        await client.login()
+        reply = await client.store("file", bytes(2 * MIB))
+    assert reply.code == (226 if times == 1 else 451)
+    await number_of_uploads(emulator, min(times, 5))
+    files = RecordFiles(tmp_path / "log" / "uploads")
+    (finding,) = await sweep_here(files, world, somebody)
+    files.close()
+    assert finding.outcome is Outcome.ABORTED
+    assert await uploads(emulator) == set()
     assert records(tmp_path / "log") == []
 
 

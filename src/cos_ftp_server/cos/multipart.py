@@ -14,6 +14,7 @@ from cos_ftp_server.cos.headers import (
     parse_stored,
 )
 from cos_ftp_server.cos.payload import Body
+from cos_ftp_server.cos.retry import is_temporary
 from cos_ftp_server.cos.transport import Limits, Reply, was_never_sent
 from cos_ftp_server.cos.types import (
     NO_OPTIONS,
@@ -67,10 +68,12 @@ class MultipartClient:
         key: str,
         *,
         options: ObjectOptions = NO_OPTIONS,
+        may_retry: Callable[[StorageError], bool] = is_temporary,
     ) -> str:
         """Begin an upload and return its UploadId (COS: Initiate Multipart Upload).
 
-        A try that got no answer may have begun another one, which `list_uploads` will show.
+        A try that failed, unless it `was_not_begun`, may have begun another one, which
+        `list_uploads` will show; `may_retry` hears of each but the last, which is raised.
         """
         request = self._request(
             "initiate multipart",
@@ -79,7 +82,9 @@ class MultipartClient:
             query=(("uploads", ""),),
             headers=format_options(options, self.dialect),
         )
-        return await self._channel.call(request, lambda reply: parse_upload_id(reply.body))
+        return await self._channel.call(
+            request, lambda reply: parse_upload_id(reply.body), may_retry
+        )
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: Body) -> Stored:
         """Upload or replace part `number` (COS: Upload Part). Raises NO_UPLOAD."""

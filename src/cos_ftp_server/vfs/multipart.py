@@ -9,6 +9,7 @@ import random
 from typing import Protocol
 
 from cos_ftp_server.cos.client import CosClient
+from cos_ftp_server.cos.multipart import was_not_begun
 from cos_ftp_server.cos.types import ObjectOptions
 from cos_ftp_server.errors import ErrorKind, StorageError
 
@@ -133,11 +134,19 @@ async def begin_multipart(
 ) -> MultipartUpload:
     """Begin an upload to `key`. Raises StorageError."""
     record = await records.add(key)
+    is_in_doubt = False  # whether a try that failed has begun one nevertheless
+
+    def may_retry(error: StorageError) -> bool:
+        nonlocal is_in_doubt
+        is_in_doubt |= error.temporary and not was_not_begun(error)
+        return error.temporary
+
     try:
-        upload_id = await client.initiate_multipart(key, options=options)
+        upload_id = await client.initiate_multipart(key, options=options, may_retry=may_retry)
     except StorageError as error:
-        if error.temporary:
-            record.leave()  # it may have begun all the same
+        may_retry(error)
+        if is_in_doubt:
+            record.leave()
         else:
             await record.erase()
         raise
@@ -145,10 +154,13 @@ async def begin_multipart(
         record.leave()
         _log.error("multipart upload may be left behind: key=%r, not yet named", key)
         raise
-    upload = MultipartUpload(client, key, upload_id, record)
     try:
+        if is_in_doubt:
+            record.leave()  # without a name: this is how what else has begun is found
+            record = Unrecorded()
+            record = await records.add(key)
         await record.name(upload_id)
     except asyncio.CancelledError:
-        await upload.discard()
+        await MultipartUpload(client, key, upload_id, record).discard()
         raise
-    return upload
+    return MultipartUpload(client, key, upload_id, record)
