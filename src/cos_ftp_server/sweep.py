@@ -58,7 +58,7 @@ class Outcome(enum.Enum):
     WOULD_ABORT = "would be aborted"
     NOTHING = "nothing to abort"
     UNDER_WAY = "under way"
-    STAYS = "stays"
+    STAYS = "left for now"
     FAILED = "could not be aborted"
 
 

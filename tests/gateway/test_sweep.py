@@ -341,7 +341,7 @@ async def test_the_command_leaves_what_is_not_old_enough(
     for options in ([], ["--older-than", "1h"]):
         code, out, _ = await sweep(config, *options)
         assert code == 0
-        assert out.endswith(": it is not old enough\n" + f"{config.logs}/uploads: 1 stays\n")
+        assert out.endswith(": it is not old enough\n" + f"{config.logs}/uploads: 1 left for now\n")
     code, out, _ = await sweep(config, "--older-than", "0s", "--dry-run")
     assert (code, out.partition(": ")[0]) == (0, "would be aborted")
     assert await uploads(emulator) == left

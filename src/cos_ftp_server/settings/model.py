@@ -248,7 +248,9 @@ class OptionalSettings(Section):
         choice("DEBUG", "INFO", "WARNING", "ERROR", warn="WARNING", critical="ERROR"),
     ] = Field(default="INFO", description="Least important kind of message that is logged")
     log_dir: Annotated[Path, forms.PATH] = Field(
-        default=Path("log"), description="Directory of the log files, made when missing"
+        default=Path("log"),
+        description="Directory of the log files, made when missing. Below it, in `uploads`, stands "
+        "which multipart uploads are under way, so that none is left behind by a kill",
     )
     log_format: Annotated[Literal["text", "json"], choice("text", "json")] = Field(
         default="text", description="How the lines of the log file are written"
