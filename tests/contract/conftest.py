@@ -187,7 +187,8 @@ class Installation:
 
     def log(self) -> str:
         """Everything in the files of log_dir."""
-        return "".join(path.read_text() for path in sorted((self.directory / "log").iterdir()))
+        files = (path for path in (self.directory / "log").iterdir() if path.is_file())
+        return "".join(path.read_text() for path in sorted(files))
 
 
 @pytest.fixture

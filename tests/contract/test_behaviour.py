@@ -17,19 +17,30 @@ CLIENTS = ["tnftp", "lftp"]
 BUCKET = ALICE.keys.bucket
 
 
+LARGEST_NOTE = 1000
+"""Bytes of a note on a multipart upload that is under way."""
+
+
 def files_on_disk(installation: Installation) -> set[Path]:
-    """Everything below the installation but for what its operator put there, and its logs."""
+    """Everything below the installation but for what its operator put there, its logs, and its
+    notes on what is under way.
+    """
     own = {"ftp_server.py", "vsftpd.conf", "vsftpd.conf.example"}
     return {
         path
         for path in installation.directory.rglob("*")
         if path.is_file() and path.name not in own and path.parent.name != "log"
         if not path.name.startswith("stderr")
+        if path.parent.name != "uploads" or path.stat().st_size > LARGEST_NOTE
     }
 
 
+def notes(installation: Installation) -> list[Path]:
+    return list(installation.directory.glob("log/uploads/*"))
+
+
 def open_files(server: Server, installation: Installation) -> set[str]:
-    """Regular files that the server has open for writing, but for its logs."""
+    """Regular files that the server has open for writing, but for its logs and notes."""
     found = set()
     process = Path(f"/proc/{server.process.pid}")
     for descriptor in (process / "fd").iterdir():
@@ -56,9 +67,11 @@ def test_b1_an_upload_streams_to_the_store_and_never_touches_the_disk(
             store.wait_for_request("UploadPart", name)  # long before the client is done
             assert open_files(server, installation) == set()
             assert files_on_disk(installation) == set()
+            assert len(notes(installation)) == 1
             data.sendall(content[4 * MIB :])
         assert wire.reply().code == 226
         assert files_on_disk(installation) == set()
+        assert notes(installation) == []
         assert list(installation.home().iterdir()) == []
         assert list(installation.temporary.iterdir()) == []
     assert store.content(BUCKET, name) == content
@@ -318,6 +331,7 @@ def test_b10_a_file_that_is_too_large_fails_and_leaves_nothing(
     assert any("outcome=552 File too large." in line for line in lines), lines
     assert store.keys(BUCKET, name) == []
     assert store.open_uploads(BUCKET, name) == []
+    assert notes(installation) == []
 
 
 def test_b10_the_largest_file_is_stored(
