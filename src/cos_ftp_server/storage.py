@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from itertools import chain, repeat
 
 from cos_ftp_server.buckets import bucket_address, creation_rules, open_bucket, uses_role
 from cos_ftp_server.cos.client import CosClient
@@ -16,7 +17,7 @@ from cos_ftp_server.cos.transport import Transport
 from cos_ftp_server.diagnosis import ONCE, find_obstacle
 from cos_ftp_server.settings import AccountSettings, Settings
 from cos_ftp_server.settings.memory import largest_file, largest_part
-from cos_ftp_server.sweep import Finding, Outcome, Sweep
+from cos_ftp_server.sweep import REST, Finding, Outcome, Sweep
 from cos_ftp_server.vfs.base import FileSystem
 from cos_ftp_server.vfs.buffers import BufferPool
 from cos_ftp_server.vfs.cleanup import Cleanups
@@ -30,8 +31,9 @@ __all__ = ["Storage"]
 
 _LOOKS_AT_ONCE = 8
 
-_SWEEP_INTERVAL_S = 1800.0
-"""Seconds between two looks for what was left behind, which cost nothing when nothing was."""
+_SWEEP_PAUSES_S = (REST.total_seconds() + 1, 1800.0)
+"""Seconds to the next look for what was left behind, which costs nothing when nothing was: first to
+when all of it can be told from what others have begun."""
 
 _FAILURES_TOLD = 10
 """Lines in the log for what one look could not abort; `cos-ftp-server sweep` tells all."""
@@ -121,12 +123,12 @@ class Storage:
         self._sweeping = asyncio.create_task(self._keep_swept(accounts))
 
     async def _keep_swept(self, accounts: Callable[[], Iterable[AccountSettings]]) -> None:
-        while True:
+        for pause_s in chain(_SWEEP_PAUSES_S, repeat(_SWEEP_PAUSES_S[-1])):
             try:
                 await self._sweep(tuple(accounts()))
             except OSError as error:
                 _log.warning("%s cannot be read: %s", self._records.directory, error.strerror)
-            await asyncio.sleep(_SWEEP_INTERVAL_S)
+            await asyncio.sleep(pause_s)
 
     async def _sweep(self, accounts: Iterable[AccountSettings]) -> None:
         failed: list[Finding] = []

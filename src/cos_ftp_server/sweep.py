@@ -9,7 +9,7 @@ is aborted. A process that dies between the request that begins an upload and th
 leaves a record without one. Its upload has never had a part, since none is sent before the UploadId
 is written down, and costs nothing. So there is time to tell it from one that somebody else has
 begun: taken is only what COS lists for exactly that key, begun while that request can have been
-under way, named by no record, and still without a part 20 minutes later.
+under way, named by no record, and still without a part two minutes later.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from cos_ftp_server.vfs.multipart import abort_until_gone
 from cos_ftp_server.vfs.record_file import BegunUpload
 from cos_ftp_server.vfs.records import FiledRecord, RecordFiles
 
-__all__ = ["Finding", "Outcome", "Sweep", "record_files", "sweep_accounts"]
+__all__ = ["REST", "Finding", "Outcome", "Sweep", "record_files", "sweep_accounts"]
 
 _AT_ONCE = 8
 """Uploads that are aborted at the same time."""
@@ -43,9 +43,9 @@ more request, `Timeouts.total_s`."""
 _CLOCKS_APART = timedelta(seconds=60)
 """Twice what `StoreClock` does not correct."""
 
-_REST = timedelta(minutes=20)
+REST = timedelta(minutes=2)
 """Within which any other program has sent a part of what it has begun, and any gateway has written
-down its UploadId."""
+down its UploadId. Programs begin an upload when they have a part to send."""
 
 
 _ACTION = "abort multipart uploads (ListMultipartUploads, ListParts, AbortMultipartUpload)"
@@ -190,8 +190,8 @@ class Sweep:
         age = self._now() - upload.begun
         if age < self._older_than:
             return "it is not old enough"
-        if not upload.upload_id and age < _REST:
-            return "without an UploadId it is told from those of others after 20 minutes"
+        if not upload.upload_id and age < REST:
+            return "without an UploadId it is told from those of others after 2 minutes"
         return ""
 
     async def _end(self, upload: BegunUpload) -> tuple[Outcome, str]:

@@ -303,7 +303,7 @@ async def test_what_a_gateway_could_not_abort_is_swept(
 async def test_a_gateway_that_runs_sweeps_from_time_to_time(
     start: Start, tmp_path: Path, somebody: CosClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "_SWEEP_INTERVAL_S", 0.01)
+    monkeypatch.setattr(storage, "_SWEEP_PAUSES_S", (0.01,))
     world = await start()
     files = RecordFiles(tmp_path / "log" / "uploads")
     record = await files.add(bucket_address(world.settings.accounts[0]).origin, "file")
@@ -410,7 +410,7 @@ async def test_killed_while_the_store_begins_the_upload(
 
     code, out, _ = await sweep(config, "--older-than", "0s")
     assert code == 0
-    assert ": without an UploadId it is told from those of others after 20 minutes\n" in out
+    assert ": without an UploadId it is told from those of others after 2 minutes\n" in out
     assert await uploads(emulator) == left
 
     (path,) = records(config.logs)
