@@ -28,8 +28,8 @@ _LARGE_COPY = 5 * _GIB
 """Bytes of one part copy: small ones run side by side, the largest that COS allows leave part
 numbers for the rest of a file (COS: Upload Part - Copy)."""
 
-_MANY_COPIES = 1000
-"""Small copies before large ones are made: a tenth of the 10,000 parts that there are."""
+_MANY_COPIES = 100
+"""Small copies before large ones are made: a hundredth of the 10,000 parts that there are."""
 
 
 @dataclass(frozen=True, slots=True)
