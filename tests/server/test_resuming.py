@@ -177,6 +177,23 @@ async def test_what_a_client_that_hangs_up_sent_is_kept_while_the_store_takes_it
     assert file_system.files == {A: b"half"}
 
 
+async def test_what_ended_cleanly_is_kept_when_the_client_is_gone_before_the_reply(
+    serve: Servers,
+) -> None:
+    file_system = HangsInCommitFileSystem()
+    server = await serve(file_system, keep_interrupted=True)
+    async with RawClient(server.addresses[0]) as client:
+        await client.login()
+        (await begin(client)).close()
+        await file_system.reached.wait()
+        client.writer.close()
+        for _ in range(100):  # the server notices
+            await asyncio.sleep(0)
+        file_system.release.set()
+        await until(lambda: not server.session_count)
+    assert file_system.files == {A: b"half"}
+
+
 async def test_nothing_received_is_not_kept(log_in: Login, file_system: MemoryFileSystem) -> None:
     file_system.put("/a", b"old")
     async with log_in(file_system, keep_interrupted=True) as client:

@@ -119,7 +119,7 @@ class Exchange:
         return self.data
 
     def begin_keeping(self) -> bool:
-        """Return whether an upload that has ended early is to be stored: if anything came."""
+        """Return whether an upload is to be stored even if it has ended early: if anything came."""
         self.is_keeping = self.keeps_interrupted and self.moved > 0
         return self.is_keeping
 

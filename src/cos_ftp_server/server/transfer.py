@@ -63,6 +63,7 @@ async def upload(
             return replies.interrupted(reply_to(error) or replies.ABORTED, receipt.size)
         finally:
             data.abort()
+        exchange.begin_keeping()  # a client that is lost from now on has sent no less than this
         with exchange.keep_alive(replies.STORING):
             receipt = await writer.commit(exchange.confirm_client)
     return replies.transfer_complete(receipt.size, receipt.crc64, exchange.seconds, unique_name)
