@@ -4,15 +4,44 @@ import asyncio
 import re
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from tests.doubles.accounts import PASSWORD, USER
 
-__all__ = ["RawClient", "Reply", "reset", "until"]
+__all__ = ["ABORTS", "RawClient", "Reply", "reset", "until"]
 
 _TIMEOUT_SECONDS = 20.0
+
+
+def _plain(sock: socket.socket) -> None:
+    sock.send(b"ABOR\r\n")
+
+
+def _ftplib(sock: socket.socket) -> None:
+    sock.send(b"ABOR\r\n", socket.MSG_OOB)
+
+
+def _lftp(sock: socket.socket) -> None:
+    sock.send(b"\xff\xf4\xff")
+    sock.send(b"\xf2", socket.MSG_OOB)
+    sock.send(b"ABOR\r\n")
+
+
+def _tnftp(sock: socket.socket) -> None:
+    sock.send(b"\xff\xf4")
+    sock.send(b"\xff", socket.MSG_OOB)
+    sock.send(b"\xf2ABOR\r\n")
+
+
+ABORTS: Mapping[str, Callable[[socket.socket], None]] = {
+    "plain": _plain,
+    "ftplib": _ftplib,
+    "lftp": _lftp,
+    "tnftp": _tnftp,
+}
+"""The forms in which clients send ABOR: urgent or not, with Telnet's IP and Synch or without."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +90,12 @@ class RawClient:
     def send(self, *lines: str) -> None:
         self.writer.write("".join(f"{line}\r\n" for line in lines).encode())
 
+    def abort(self, form: str = "plain") -> None:
+        """Send ABOR in one of the forms of `ABORTS`, which an asyncio transport cannot."""
+        transport_socket = self.writer.get_extra_info("socket")
+        with socket.socket(fileno=socket.dup(transport_socket.fileno())) as sock:
+            ABORTS[form](sock)
+
     async def line(self) -> str:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             line = await self.reader.readline()
@@ -106,6 +141,11 @@ class RawClient:
         reader, writer = await asyncio.open_connection(self.host, port)
         self._opened.append(writer)
         return reader, writer
+
+    def close_data(self) -> None:
+        """Close all data connections, at once."""
+        for writer in self._opened[1:]:
+            writer.transport.abort()
 
     async def lines_until_closed(self) -> list[str]:
         """Return all that the server has to say before it closes, even with an RST."""

@@ -1,57 +1,25 @@
 """ABOR in all the forms in which clients send it, and what is left after it."""
 
 import asyncio
-import socket
 
 import pytest
 
-from tests.doubles.ftp_client import RawClient
+from tests.doubles.ftp_client import ABORTS, RawClient
 from tests.doubles.memory_fs import HangsInCommitFileSystem, MemoryFileSystem, SlowReaderFileSystem
 from tests.server.conftest import Login
 
-IAC, IP, DM = b"\xff", b"\xf4", b"\xf2"
+IAC, IP = b"\xff", b"\xf4"
 
 
-def _plain(sock: socket.socket) -> None:
-    sock.send(b"ABOR\r\n")
-
-
-def _ftplib(sock: socket.socket) -> None:
-    sock.send(b"ABOR\r\n", socket.MSG_OOB)
-
-
-def _lftp(sock: socket.socket) -> None:
-    sock.send(IAC + IP + IAC)
-    sock.send(DM, socket.MSG_OOB)
-    sock.send(b"ABOR\r\n")
-
-
-def _tnftp(sock: socket.socket) -> None:
-    sock.send(IAC + IP)
-    sock.send(IAC, socket.MSG_OOB)
-    sock.send(DM + b"ABOR\r\n")
-
-
-FORMS = [_plain, _ftplib, _lftp, _tnftp]
-
-
-def control_socket(client: RawClient) -> socket.socket:
-    """Return a socket on the same connection that can send urgent data."""
-    transport_socket = client.writer.get_extra_info("socket")
-    return socket.socket(fileno=socket.dup(transport_socket.fileno()))
-
-
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ABORTS)
 async def test_abort_of_an_upload(
-    client: RawClient, file_system: MemoryFileSystem, form: object
+    client: RawClient, file_system: MemoryFileSystem, form: str
 ) -> None:
     _, writer = await client.open_data()
     await client.expect("STOR a", 150)
     writer.write(b"half")
     await file_system.writer_opened.wait()
-    with control_socket(client) as sock:
-        assert callable(form)
-        form(sock)
+    client.abort(form)
     assert (await client.reply()).code == 426
     assert (await client.reply()).code == 226
     assert not file_system.files
@@ -60,11 +28,9 @@ async def test_abort_of_an_upload(
     assert (await client.store("a", b"whole")).code == 226
 
 
-@pytest.mark.parametrize("form", FORMS)
-async def test_abort_of_nothing(client: RawClient, form: object) -> None:
-    with control_socket(client) as sock:
-        assert callable(form)
-        form(sock)
+@pytest.mark.parametrize("form", ABORTS)
+async def test_abort_of_nothing(client: RawClient, form: str) -> None:
+    client.abort(form)
     assert (await client.reply()).code == 225
     await client.expect("NOOP", 200)
 
