@@ -81,12 +81,15 @@ async def test_a_listing_that_does_not_show_the_file_yet(world: World) -> None:
     assert await world.load("/f") == OLD
 
 
-async def test_the_same_content_sent_again_by_a_client_that_came_back(world: World) -> None:
-    """The first one's PUT was stored, its client is gone, and the second one has been told so."""
-    acknowledged = asyncio.Event()
+@pytest.mark.parametrize("content", [b"content", b"other"])
+async def test_a_client_that_comes_back_before_its_first_upload_is_taken_back(
+    world: World, content: bytes
+) -> None:
+    """The first one's PUT was stored, and its client turns out to be gone; the second one stays."""
+    is_gone = asyncio.Event()
 
     async def doubt_late() -> None:
-        await acknowledged.wait()
+        await is_gone.wait()
         raise ConnectionError
 
     async def first() -> None:
@@ -97,10 +100,43 @@ async def test_the_same_content_sent_again_by_a_client_that_came_back(world: Wor
 
     task = asyncio.create_task(first())
     await world.emulator.requests.wait_for("PutObject", ended=True)
-    await world.store("/f", b"content")
-    acknowledged.set()
-    await task
-    assert await world.load("/f") == b"content"
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="HeadObject", hold=hold, after_commit=True))
+    again = asyncio.create_task(world.store("/f", content))
+    is_gone.set()
+    await world.emulator.requests.wait_for("HeadObject")
+    for _ in range(100):  # for the second one to overtake the first
+        await asyncio.sleep(0)
+    hold.set()
+    await asyncio.gather(task, again)
+    assert await world.load("/f") == content
+
+
+async def test_nobody_appends_to_what_may_be_taken_back(world: World) -> None:
+    is_gone = asyncio.Event()
+
+    async def doubt_late() -> None:
+        await is_gone.wait()
+        raise ConnectionError
+
+    async def append() -> None:
+        async with world.fs.open_writer(path("/f"), offset=None) as writer:
+            await writer.write(b"behind")
+            await writer.commit()
+
+    async with world.fs.open_writer(path("/f")) as writer:
+        await writer.write(b"half")
+        committing = asyncio.create_task(writer.commit(doubt_late))
+        await world.emulator.requests.wait_for("PutObject", ended=True)
+        appending = asyncio.create_task(append())
+        await world.emulator.requests.wait_for("GetObject", ended=True)
+        is_gone.set()
+        with pytest.raises(ConnectionError):
+            await committing
+    with pytest.raises(StorageError) as caught:
+        await appending
+    assert caught.value.kind is ErrorKind.CHANGED
+    assert await world.keys() == []
 
 
 async def test_a_source_stored_anew_during_its_rename_stays(world: World) -> None:

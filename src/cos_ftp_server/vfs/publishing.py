@@ -70,15 +70,19 @@ class Publication:
         self._recent = recent
         self._may_replace = may_replace
         self._continues = continues
+        self._turn = recent.turn(key)
+        self._holds_turn = False
+        self._is_created = False
+        self._was_deleted = False  # by this server, whatever the look at the name has seen
         self._creating: asyncio.Task[Stored] | None = None  # a PUT that replaces nothing
         self._replacing: asyncio.Task[Stored] | None = None  # a PUT that may
         self._completing: asyncio.Task[Stored] | None = None
 
     @property
     def is_under_way(self) -> bool:
-        """Whether the old file may be gone at any moment: only the outcome can tell."""
+        """Whether the old file may be gone, or is: only the outcome can tell."""
         tasks = (self._replacing, self._completing)
-        return any(task is not None and not task.done() for task in tasks)
+        return self._is_created or any(task and not _has_failed(task) for task in tasks)
 
     async def put(self, body: memoryview, crc: int, confirming: asyncio.Task[None]) -> Stored:
         """Store a file that is a single object.
@@ -88,19 +92,8 @@ class Publication:
         since it can be taken away again: a client that sends a small file waits for one round
         trip. A file that is there is replaced after the confirmation.
         """
-        if not self._replaces():
-            self._creating = asyncio.create_task(self._send(body, crc, forbid=True))
-            await asyncio.wait((self._creating, self._target, confirming))
-            try:
-                stored = self._creating.result()
-            except StorageError as error:
-                if error.kind is not ErrorKind.EXISTS or not self._may_replace:
-                    raise
-            else:
-                confirming.result()
-                if refusal := self._target.result().refusal():
-                    raise refusal
-                return stored
+        if not self._replaces() and (stored := await self._create(body, crc, confirming)):
+            return stored
         await confirming
         # Checked by the store before it replaces anything, as CRC64 is not. One call costs up to
         # 10 ms, which is too long for the event loop.
@@ -108,6 +101,37 @@ class Publication:
         send = partial(self._send, body, crc, forbid=not self._may_replace, md5=md5)
         self._replacing = asyncio.create_task(self._take_turn(send))
         return await asyncio.shield(self._replacing)
+
+    async def _create(
+        self, body: memoryview, crc: int, confirming: asyncio.Task[None]
+    ) -> Stored | None:
+        """Store a file that replaces none; return None if there is one that may be replaced.
+
+        Until it is certain, or taken back, nobody else may make a file of it or replace it.
+        """
+        await self._turn.acquire()
+        self._holds_turn = True
+        self._was_deleted = self._recent.is_deleted(self._key)
+        self._creating = asyncio.create_task(self._send(body, crc, forbid=True))
+        await asyncio.wait((self._creating, self._target, confirming))
+        try:
+            stored = self._creating.result()
+        except StorageError as error:
+            if error.kind is not ErrorKind.EXISTS or not self._may_replace:
+                raise
+            self._end_turn()
+            return None
+        confirming.result()
+        if refusal := self._target.result().refusal():
+            raise refusal
+        self._is_created = True
+        self._end_turn()
+        return stored
+
+    def _end_turn(self) -> None:
+        if self._holds_turn:
+            self._holds_turn = False
+            self._turn.release()
 
     def _replaces(self) -> bool:
         """Whether it is known that there is a file."""
@@ -143,7 +167,7 @@ class Publication:
         """Replace the file while nobody else does: of two sessions that append to it at the same
         time, neither has seen what the other brings.
         """
-        async with self._recent.turn(self._key):
+        async with self._turn:
             await self._check_continued()
             return await publish()
 
@@ -205,7 +229,7 @@ class Publication:
                     return there
                 if is_gone or attempt == _ATTEMPTS - 1:
                     raise
-            await asyncio.sleep(_PAUSE_S * 2**attempt * random.random())  # noqa: S311 - jitter
+            await asyncio.sleep(_pause(attempt))
         raise self._error(ErrorKind.UNAVAILABLE)
 
     async def _agrees(self, stored: Stored, size: int, crc: int | None) -> bool:
@@ -238,35 +262,47 @@ class Publication:
     async def take_back(self) -> None:
         """End what must not count; return when nothing is under way any more. Never raises.
 
-        A new object is let through and deleted, if it is still the same and nobody else has been
-        told that a file of that name is stored. A PUT that replaces a
-        file is cut; when that comes too late, the whole new file is there, as after a complete.
+        A new object is let through and deleted, if it is still the same. A PUT that replaces a file
+        is cut; when that comes too late, the whole new file is there, as after a complete.
         """
-        if self._replacing is not None:
-            await dismiss(self._replacing)
-        if self._completing is not None:
-            await asyncio.wait((self._completing,))
-            if not self._completing.cancelled() and not self._completing.exception():
-                _log.warning("%r was complete when its upload was broken off", self._key)
-        if self._creating is not None:
-            await asyncio.wait((self._creating, self._target))
-            if not self._creating.cancelled() and not self._creating.exception():
-                await self._delete_new(self._creating.result())
+        try:
+            if self._replacing is not None:
+                await dismiss(self._replacing)
+            if self._completing is not None:
+                await asyncio.wait((self._completing,))
+                if not _has_failed(self._completing):
+                    _log.warning("%r was complete when its upload was broken off", self._key)
+            if self._creating is not None:
+                await asyncio.wait((self._creating, self._target))
+                if self._holds_turn and not _has_failed(self._creating):
+                    await self._delete_new(self._creating.result())
+        finally:
+            self._end_turn()
 
     async def _delete_new(self, stored: Stored) -> None:
-        if self._replacing is not None or self._recent.find(self._key) is not None:
+        if self._recent.find(self._key) is not None:
             return
-        found = "" if self._target.cancelled() else self._target.result().etag
+        is_looked_at = not self._target.cancelled() and not self._was_deleted
+        found = self._target.result().etag if is_looked_at else ""
         try:
             meta = await self._client.head_object(self._key)
             if meta.etag == stored.etag and found in ("", stored.etag):
                 await self._client.delete_object(self._key)
+                self._recent.deleted(self._key)
         except StorageError as error:
             if error.kind is not ErrorKind.NOT_FOUND:
                 _log.error("%r was stored but not acknowledged, and stays: %s", self._key, error)
 
     def _error(self, kind: ErrorKind) -> StorageError:
         return StorageError(kind, operation="upload", key=self._key, temporary=True)
+
+
+def _pause(attempt: int) -> float:
+    return _PAUSE_S * (1 << attempt) * random.random()  # noqa: S311 - jitter
+
+
+def _has_failed(task: asyncio.Task[Stored]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 def _md5(body: memoryview) -> bytes:
