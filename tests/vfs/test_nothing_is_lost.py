@@ -112,6 +112,18 @@ async def test_a_client_that_comes_back_before_its_first_upload_is_taken_back(
     assert await world.load("/f") == content
 
 
+async def test_a_new_file_is_taken_back_even_if_the_store_never_said_that_it_has_it(
+    world: World,
+) -> None:
+    await world.store("/other", b"so that there is a connection, which breaks")
+    rule = world.emulator.faults.add(
+        Fault(operation="PutObject", reset=True, after_commit=True, times=1)
+    )
+    await broken_off(world.fs, "/f", b"half")
+    assert rule.hits == 1
+    assert await world.keys() == ["other"]
+
+
 async def test_nobody_appends_to_what_may_be_taken_back(world: World) -> None:
     is_gone = asyncio.Event()
 

@@ -17,12 +17,19 @@ from cos_ftp_server.cos.headers import HeaderError
 from cos_ftp_server.cos.parse_error import make_error
 from cos_ftp_server.cos.payload import Body
 from cos_ftp_server.cos.retry import RetryPolicy, is_temporary
-from cos_ftp_server.cos.transport import FOREIGN_ERRORS, Refusal, Reply, Transport, translate
+from cos_ftp_server.cos.transport import (
+    FOREIGN_ERRORS,
+    Refusal,
+    Reply,
+    Transport,
+    translate,
+    was_never_sent,
+)
 from cos_ftp_server.cos.types import CredentialProvider
 from cos_ftp_server.cos.xml import ErrorAnswer, StoreMessage, XmlError, parse_error_body
 from cos_ftp_server.errors import ErrorKind, StorageError
 
-__all__ = ["Channel", "Request"]
+__all__ = ["Channel", "Request", "was_not_begun"]
 
 _Result = TypeVar("_Result")
 
@@ -31,7 +38,8 @@ _Result = TypeVar("_Result")
 class Request:
     """What to send, before signing. `query` begins with the sub-resource: COS routes on it.
 
-    `body` stays the caller's and must not change until the request is over.
+    `body` stays the caller's and must not change until the request is over. A request that is made
+    `once` is tried again only while the store certainly has not acted on it.
     """
 
     operation: str
@@ -41,6 +49,7 @@ class Request:
     query: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body = field(default=b"", repr=False)
+    once: bool = False
 
 
 class Channel:
@@ -87,7 +96,7 @@ class Channel:
             except (XmlError, HeaderError) as error:
                 raise self.unexpected(request, str(error)) from error
 
-        return await self._retry.run(attempt, may_retry)
+        return await self._retry.run(attempt, was_not_begun if request.once else may_retry)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -161,7 +170,7 @@ class Channel:
 
     async def _exchange(self, request: Request, url: str, headers: dict[str, str]) -> Reply:
         return await self._transport.exchange(
-            request.method, url, headers, request.limits, request.body
+            request.method, url, headers, request.limits, request.body, once=request.once
         )
 
     async def _open(
@@ -178,3 +187,8 @@ class Channel:
             message=message.message,
             request_id=reply.headers.get(self._dialect.request_id_header, message.request_id),
         )
+
+
+def was_not_begun(error: StorageError) -> bool:
+    """Return whether the store has certainly not acted on the request."""
+    return was_never_sent(error) or error.code == "SlowDown"

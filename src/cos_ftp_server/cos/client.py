@@ -24,10 +24,10 @@ from cos_ftp_server.cos.headers import (
     parse_meta,
     parse_stored,
 )
-from cos_ftp_server.cos.multipart import MultipartClient, read_written, was_not_begun
+from cos_ftp_server.cos.multipart import MultipartClient, read_written
 from cos_ftp_server.cos.object_body import ObjectBody
 from cos_ftp_server.cos.payload import Body
-from cos_ftp_server.cos.retry import RetryPolicy, is_temporary
+from cos_ftp_server.cos.retry import RetryPolicy
 from cos_ftp_server.cos.transport import Reply, Transport
 from cos_ftp_server.cos.types import (
     NO_OPTIONS,
@@ -148,9 +148,10 @@ class CosClient(MultipartClient):
     ) -> Stored:
         """Create or replace an object of at most `dialect.max_put_bytes` (COS: PUT Object).
 
-        With `forbid_overwrite` raises EXISTS; that may be this call's own object when an
-        earlier try has succeeded without an answer: HEAD tells. With the `md5` of the body the
-        store refuses a body that has changed on the way, before it replaces anything.
+        With `forbid_overwrite` raises EXISTS for an object that is not this call's own: it is tried
+        again only while it certainly was not begun, and what has become of a try without an answer
+        HEAD tells. With the `md5` of the body the store refuses a body that has changed on the
+        way, before it replaces anything.
         """
         headers = format_options(options, self.dialect)
         if forbid_overwrite:
@@ -159,7 +160,13 @@ class CosClient(MultipartClient):
         if md5:
             headers["Content-MD5"] = base64.b64encode(md5).decode()
         request = self._request(
-            "put object", "PUT", key, headers=headers, body=body, limits=self._limits.body
+            "put object",
+            "PUT",
+            key,
+            headers=headers,
+            body=body,
+            limits=self._limits.body,
+            once=forbid_overwrite,
         )
         return await self._channel.call(request, self._read_stored)
 
@@ -177,7 +184,8 @@ class CosClient(MultipartClient):
 
         Storage class and encryption are never inherited, and taken from `options`; its content
         type and metadata count with `replace_metadata` only. `if_match` is the source's ETag.
-        Raises NOT_FOUND, CHANGED, and EXISTS with `forbid_overwrite` (as `put_object` does).
+        Raises NOT_FOUND, CHANGED, and EXISTS with `forbid_overwrite` (which may be
+        for this call's own, from a try without an answer).
         """
         headers = self._copy_headers(source_key, if_match, "copy object")
         prefix, dialect = self.dialect.header_prefix, self.dialect
@@ -201,10 +209,9 @@ class CosClient(MultipartClient):
         With `once` it is not tried again after an answer that leaves open whether it is gone:
         what is there by then may be another one.
         """
-        request = self._request("delete object", "DELETE", key)
-        may_retry = was_not_begun if once else is_temporary
+        request = self._request("delete object", "DELETE", key, once=once)
         try:
-            await self._channel.call(request, _read_nothing, may_retry)
+            await self._channel.call(request, _read_nothing)
         except StorageError as error:
             if error.kind is not ErrorKind.NOT_FOUND:
                 raise
@@ -244,10 +251,9 @@ class CosClient(MultipartClient):
             },
             body=body,
             limits=self._limits.quick,
+            once=True,
         )
-        return await self._channel.call(
-            request, lambda reply: parse_delete_result(reply.body), was_not_begun
-        )
+        return await self._channel.call(request, lambda reply: parse_delete_result(reply.body))
 
     async def list_objects(
         self, prefix: str, *, delimiter: str = "", marker: str = "", max_keys: int = 1000

@@ -15,7 +15,7 @@ from cos_ftp_server.cos.headers import (
 )
 from cos_ftp_server.cos.payload import Body
 from cos_ftp_server.cos.retry import is_temporary
-from cos_ftp_server.cos.transport import Limits, Reply, was_never_sent
+from cos_ftp_server.cos.transport import Limits, Reply
 from cos_ftp_server.cos.types import (
     NO_OPTIONS,
     CompletedPart,
@@ -33,7 +33,7 @@ from cos_ftp_server.cos.xml import (
 )
 from cos_ftp_server.errors import ErrorKind, StorageError
 
-__all__ = ["MultipartClient", "read_written", "was_not_begun"]
+__all__ = ["MultipartClient", "read_written"]
 
 
 def read_written(dialect: Dialect) -> Callable[[Reply], Stored]:
@@ -153,8 +153,9 @@ class MultipartClient:
             headers=headers,
             body=build_complete(parts),
             limits=self._limits.slow,
+            once=True,
         )
-        return await self._channel.call(request, read_written(self.dialect), was_not_begun)
+        return await self._channel.call(request, read_written(self.dialect))
 
     async def abort_multipart(self, key: str, upload_id: str) -> None:
         """Drop an upload and its parts; one that is gone counts as dropped (COS: Abort).
@@ -209,6 +210,7 @@ class MultipartClient:
         headers: Mapping[str, str] | None = None,
         body: Body = b"",
         limits: aiohttp.ClientTimeout | None = None,
+        once: bool = False,
     ) -> Request:
         """Return a request on an object. Raises BAD_NAME for a key that is none."""
         check_key(key, self.dialect.max_key_bytes, operation)
@@ -220,6 +222,7 @@ class MultipartClient:
             headers=headers or {},
             body=body,
             limits=limits or self._limits.quick,
+            once=once,
         )
 
     def _copy_headers(self, source_key: str, if_match: str, operation: str) -> dict[str, str]:
@@ -229,8 +232,3 @@ class MultipartClient:
         if if_match:
             headers[f"{name}-if-match"] = if_match
         return headers
-
-
-def was_not_begun(error: StorageError) -> bool:
-    """Return whether the store has certainly not acted on the request."""
-    return was_never_sent(error) or error.code == "SlowDown"

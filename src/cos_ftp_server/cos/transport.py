@@ -83,6 +83,24 @@ class Refusal(Exception):  # noqa: N818 - the store has answered: no
         self.reply = reply
 
 
+class _LostError(aiohttp.ClientError):
+    """The connection broke, as an error that aiohttp does not take for a reason to try again."""
+
+
+async def _send_once(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _LostError(str(error)) from error
+
+
+_ONCE = (_send_once,)
+
+
 class Transport:
     """A pool of connections. Made by `create_transport`; close it with `aclose`."""
 
@@ -114,17 +132,21 @@ class Transport:
         headers: dict[str, str],
         limits: aiohttp.ClientTimeout,
         body: Body = b"",
+        *,
+        once: bool = False,
     ) -> Reply:
         """Send a request and return the whole of a successful answer. Raises Refusal.
 
-        Whatever the outcome, nothing refers to the memory of `body` any more afterwards.
+        aiohttp sends PUT and others again by itself when a connection of the pool turns out to be
+        broken, unless it must be `once`. Whatever the outcome, nothing refers to the memory of
+        `body` any more afterwards.
         """
         if not len(body):
-            response = await self._request(method, url, headers, limits)
+            response = await self._request(method, url, headers, limits, once=once)
             return _accept(await _read_reply(response))
         payload = MemoryPayload(body, self._write_idle_s)
         try:
-            response = await self._request(method, url, headers, limits, payload)
+            response = await self._request(method, url, headers, limits, payload, once=once)
             payload.note_answer()
             return _accept(await _read_reply(response))
         finally:
@@ -137,6 +159,8 @@ class Transport:
         headers: dict[str, str],
         limits: aiohttp.ClientTimeout,
         payload: MemoryPayload | None = None,
+        *,
+        once: bool = False,
     ) -> aiohttp.ClientResponse:
         return await self._session.request(
             method,
@@ -149,6 +173,7 @@ class Transport:
             data=payload,
             timeout=limits,
             allow_redirects=False,
+            middlewares=_ONCE if once else None,
         )
 
     async def aclose(self) -> None:

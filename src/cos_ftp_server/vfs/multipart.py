@@ -8,8 +8,8 @@ import logging
 import random
 from typing import Protocol
 
+from cos_ftp_server.cos.channel import was_not_begun
 from cos_ftp_server.cos.client import CosClient
-from cos_ftp_server.cos.multipart import was_not_begun
 from cos_ftp_server.cos.types import ObjectOptions
 from cos_ftp_server.errors import ErrorKind, StorageError
 

@@ -112,7 +112,7 @@ class Publication:
         await self._turn.acquire()
         self._holds_turn = True
         self._was_deleted = self._recent.is_deleted(self._key)
-        self._creating = asyncio.create_task(self._send(body, crc, forbid=True))
+        self._creating = asyncio.create_task(self._send_new(body, crc))
         await asyncio.wait((self._creating, self._target, confirming))
         try:
             stored = self._creating.result()
@@ -139,6 +139,24 @@ class Publication:
             return True
         target = self._target
         return target.done() and not target.cancelled() and bool(target.result().etag)
+
+    async def _send_new(self, body: memoryview, crc: int) -> Stored:
+        """PUT where no file may be; raise EXISTS only for a file of somebody else.
+
+        Hence a look after each try of which it is unclear what has become of it.
+        """
+        for attempt in range(_ATTEMPTS):
+            try:
+                return await self._send(body, crc, forbid=True)
+            except StorageError as error:
+                if attempt and error.kind is ErrorKind.EXISTS:
+                    if there := await self._look(len(body), crc):
+                        return there
+                    raise
+                if not error.temporary or attempt == _ATTEMPTS - 1:
+                    raise
+            await asyncio.sleep(_pause(attempt))
+        raise self._error(ErrorKind.UNAVAILABLE)
 
     async def _send(self, body: memoryview, crc: int, *, forbid: bool, md5: bytes = b"") -> Stored:
         """PUT until the store acknowledges the checksum that was computed on arrival."""
