@@ -77,10 +77,12 @@ class RawClient:
         self._opened: list[asyncio.StreamWriter] = []
         self.reader: asyncio.StreamReader
         self.writer: asyncio.StreamWriter
+        self.name: tuple[str, int]
 
     async def __aenter__(self) -> "RawClient":
         self.reader, self.writer = await asyncio.open_connection(*self.address)
         self._opened.append(self.writer)
+        self.name = self.writer.get_extra_info("sockname")
         return self
 
     async def __aexit__(self, *_: object) -> None:

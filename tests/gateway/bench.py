@@ -146,6 +146,12 @@ class Bench:
     def footprint(self) -> Footprint:
         return Footprint(_tasks(), self._sockets())
 
+    async def has_let_go(self, client: RawClient) -> None:
+        """Return when the server is through with a client that is gone."""
+        address = client.name
+        sessions = self.back.server._sessions
+        await until(lambda: all(d._session.peer != address for d in sessions.values()))
+
     async def returns_to(self, before: Footprint) -> None:
         """Return when no task, socket, port or buffer is in use that was not before."""
         with suppress(TimeoutError):
