@@ -245,6 +245,8 @@ class Publication:
                     raise
                 if there := await self._look(size, crc):
                     return there
+                if is_gone and attempt:  # by an earlier try, perhaps: nobody can tell
+                    raise self._error(ErrorKind.UNAVAILABLE) from error
                 if is_gone or attempt == _ATTEMPTS - 1:
                     raise
             await asyncio.sleep(_pause(attempt))
