@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
+from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.protocol import replies
 from cos_ftp_server.protocol.ascii import AsciiDecoder, AsciiEncoder
 from cos_ftp_server.protocol.errors import ProtocolError
@@ -120,6 +121,12 @@ async def download(exchange: Exchange, path: VirtualPath) -> Reply:
             while chunk := await reader.read():
                 await data.send(encoder.convert(chunk) if encoder else chunk)
             await data.finish()
+        except StorageError as error:
+            if error.kind not in (ErrorKind.CHANGED, ErrorKind.NOT_FOUND):
+                raise
+            exchange.failure = error
+            # It was there when the transfer began, and a later try may well succeed.
+            raise ProtocolError(replies.CHANGED_MEANWHILE) from error
         finally:
             data.abort()
     return replies.TRANSFER_COMPLETE
