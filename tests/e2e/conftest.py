@@ -56,6 +56,15 @@ def gateway6(worker_directory: Path, store: Store) -> Iterator[Gateway]:
     gateway.stop()
 
 
+@pytest.fixture(scope="session")
+def keeping_gateway(worker_directory: Path, store: Store) -> Iterator[Gateway]:
+    """A gateway that keeps what has arrived of an upload that breaks off."""
+    directory = worker_directory / "keeping"
+    gateway = Gateway(directory, store.port, TENANTS, interrupted_upload="keep")
+    yield gateway
+    gateway.stop()
+
+
 @pytest.fixture
 def alice(gateway: Gateway) -> Site:
     return gateway.site("alice")

@@ -306,6 +306,7 @@ class Gateway(Service):
         *,
         host: str = "127.0.0.1",
         stop_timeout: int = 30,
+        interrupted_upload: str = "discard",
     ) -> None:
         directory.mkdir()
         config = directory / "vsftpd.conf"
@@ -322,6 +323,7 @@ listen_port = 0
 min_part_size = {FIRST_PART}
 buffer_memory = {64 * MIB}
 stop_timeout = {stop_timeout}
+interrupted_upload = {interrupted_upload}
 log_level = DEBUG
 log_dir = {directory / "log"}
 """
