@@ -226,3 +226,55 @@ def test_ranges(size: int, first: int, spare: int) -> None:
 
 def _meta(size: int) -> ObjectMeta:
     return ObjectMeta(key="f", size=size, etag='"e"', modified=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+async def test_of_two_who_append_the_same_to_nothing_one_is_told(world: World) -> None:
+    outcomes = await asyncio.gather(
+        *(resume(world, b"the same line\n", END) for _ in range(2)), return_exceptions=True
+    )
+    told = [outcome for outcome in outcomes if isinstance(outcome, StorageError)]
+    assert [error.kind for error in told] == [ErrorKind.CHANGED]
+    assert await world.load("/f") == b"the same line\n"
+
+
+async def test_an_upload_that_only_waits_for_its_turn_can_be_broken_off(world: World) -> None:
+    await world.store("/f", random_bytes(2 * MIB))
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="CompleteMultipartUpload", hold=hold))
+    world.emulator.requests.clear()
+    first = asyncio.create_task(resume(world, b"first", END))
+    await world.emulator.requests.wait_for("CompleteMultipartUpload")
+    async with world.fs.open_writer(path("/f")) as writer:
+        await writer.write(random_bytes(3 * MIB))
+        second = asyncio.create_task(writer.commit())
+        await world.emulator.requests.wait_for("UploadPart", count=4, ended=True)
+        for _ in range(100):  # as many turns as it needs to get into the queue
+            await asyncio.sleep(0)
+        assert not writer.is_publishing
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+    hold.set()
+    await first
+    assert (await world.client.head_object("f")).size == 2 * MIB + 5
+
+
+async def test_what_is_stored_is_known_before_anybody_else_has_a_turn(world: World) -> None:
+    """A rename that waits for its turn must see the new file, not delete it."""
+    await world.store("/a", b"old")
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="CompleteMultipartUpload", hold=hold))
+    content = random_bytes(3 * MIB)
+    upload = asyncio.create_task(world.store("/a", content))
+    await world.emulator.requests.wait_for("CompleteMultipartUpload")
+    rename = asyncio.create_task(_rename(world))
+    await world.emulator.requests.wait_for("CopyObject", ended=True)
+    hold.set()
+    await upload
+    with pytest.raises(StorageError):
+        await rename
+    assert await world.load("/a") == content
+
+
+async def _rename(world: World) -> None:
+    await (await world.fs.prepare_rename(path("/a"))).to(path("/b"))

@@ -128,9 +128,7 @@ class Dispatcher:
         """End transfer, login and connection; return when the socket is closed."""
         try:
             if self._transfer is not None:
-                if not self._transfer.exchange.is_keeping:
-                    self._transfer.task.cancel()
-                await asyncio.wait({self._transfer.task})
+                await self._break_off(self._transfer)
                 self._log_transfer(self._transfer)
             self._control.close()
             self._set_timer(_LINGER_SECONDS, self._control.abort)
@@ -222,9 +220,8 @@ class Dispatcher:
         """Return the exchange, and forget what held for this command only."""
         session, spec = self._session, command.spec
         exchange = Exchange(session, self._control, command)
-        if not spec.keeps_restart:
-            session.restart_offset = 0
         if spec.opens_data:
+            session.restart_offset = 0
             session.announced_size = None
         return exchange
 
@@ -306,6 +303,18 @@ class Dispatcher:
                 failure=exchange.failure,
             )
         )
+
+    async def _break_off(self, transfer: _Transfer) -> None:
+        """End a transfer whose client is gone; return when it has ended."""
+        try:
+            if not transfer.exchange.is_keeping:
+                transfer.task.cancel()
+            await asyncio.wait({transfer.task})
+        except asyncio.CancelledError:  # now the server is being stopped as well
+            transfer.exchange.stop_keeping()
+            transfer.task.cancel()
+            await asyncio.wait({transfer.task})
+            raise
 
     def _is_reply_open(self) -> bool:
         exchange = self._transfer.exchange if self._transfer is not None else self._serving

@@ -105,6 +105,11 @@ class Exchange:
         if self.session.endpoint is None:
             raise ProtocolError(replies.USE_PASSIVE_FIRST)
 
+    def require_binary_offset(self) -> None:
+        """Raise ProtocolError (501) if a REST holds that counts bytes which TYPE A changes."""
+        if self.restart_offset and not self.is_binary:
+            raise ProtocolError(replies.REST_NEEDS_BINARY)
+
     async def open_data(self, opening: Reply) -> DataConnection:
         """Send the preliminary reply and return the data connection, to be closed by the caller.
 

@@ -44,6 +44,7 @@ async def upload(
     """
     exchange.path = path
     exchange.require_endpoint()
+    exchange.require_binary_offset()
     announced = exchange.announced_size if exchange.is_binary else None
     file_system = exchange.session.file_system
     async with file_system.open_writer(path, offset=offset, size_hint=announced) as writer:
@@ -112,6 +113,7 @@ class _AsciiSink:
 async def download(exchange: Exchange, path: VirtualPath) -> Reply:
     """Send a file from the restart offset on. Raises as `upload` does."""
     exchange.path = path
+    exchange.require_binary_offset()
     encoder = None if exchange.is_binary else AsciiEncoder()
     file_system = exchange.session.file_system
     async with file_system.open_reader(path, exchange.restart_offset) as reader:

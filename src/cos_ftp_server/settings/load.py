@@ -238,12 +238,13 @@ class _Loader:
         wanted, most = file_option.single_file_max_size, largest_file(optional.buffer_memory)
         declared = self._sections.get("FILE_OPTION", IniSection("FILE_OPTION", 0))
         entry = declared.entries.get("single_file_max_size")
-        if entry and wanted > most:
+        if wanted > most:
             words = (
                 f"{wanted} is more than COS's 10,000 parts hold with buffer_memory = "
                 f"{optional.buffer_memory}: files of more than {most} bytes will be refused"
             )
-            self.warn("FILE_OPTION", "single_file_max_size", words, entry.line)
+            line = entry.line if entry else 0
+            self.warn("FILE_OPTION", "single_file_max_size", words, line)
 
 
 def _unknown_key(key: str, model: type[Section], known: Collection[str]) -> str:

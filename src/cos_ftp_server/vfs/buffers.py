@@ -5,10 +5,10 @@ reserves a part's worth of addresses but is granted, and touches, memory only as
 arrives, so that a small upload costs 64 KiB however large a part may become.
 
 When the budget is used up, whoever asks waits, its socket stays unread and TCP holds the
-client back. A reserve is kept for finishers: the few waiters that have most are sure to get as
-far as the smallest part that may be sent, which sets their memory free again. So uploads never
-wait for each other in a circle; only clients that stop sending can hold memory, and those are
-timed out elsewhere.
+client back. A reserve is kept for finishers: the few waiters that lack least are sure to get all
+that their part needs to be sent, which sets their memory free again. So uploads never wait for
+each other in a circle; only clients that stop sending can hold memory, and those are timed out
+elsewhere.
 """
 
 import asyncio
@@ -34,19 +34,29 @@ class _Waiter:
     granted: asyncio.Future[None]
 
 
+@dataclass(slots=True)
+class _Entitlement:
+    """Bytes of the reserve that are promised to a finisher, and what it has taken of them."""
+
+    bytes: int
+    taken: int = 0
+
+
 class PartBuffer:
     """Memory for one part, at most `capacity` bytes. `release` it exactly once.
 
-    It begins as a small buffer; what that holds is copied, once, when more is granted.
+    `needed` is how many bytes it must have before it may be sent, by default all. It begins as a
+    small buffer; what that holds is copied, once, when more is granted.
     """
 
-    __slots__ = ("_memory", "_pool", "_touched", "capacity", "filled", "granted")
+    __slots__ = ("_memory", "_pool", "_touched", "capacity", "filled", "granted", "needed")
 
-    def __init__(self, pool: "BufferPool", capacity: int) -> None:
+    def __init__(self, pool: "BufferPool", capacity: int, needed: int | None = None) -> None:
         self._pool = pool
         self._memory: bytearray | mmap.mmap | None = None
         self._touched = 0
         self.capacity = capacity
+        self.needed = capacity if needed is None else min(needed, capacity)
         self.granted = 0
         self.filled = 0
 
@@ -110,20 +120,20 @@ class PartBuffer:
 
 
 class BufferPool:
-    """`total` bytes for all transfers, an eighth of them in reserve.
+    """`total` bytes for all transfers, a quarter of them in reserve.
 
-    Half of the reserve is for finishers, half for uploads that begin. `smallest_part` is what
-    the store accepts as a part, and so what a finisher is entitled to.
+    Half of the reserve is for finishers, half for uploads that begin. No part may need more than
+    the former; `smallest_part` is the least that the store accepts as one.
     """
 
     def __init__(self, total: int, *, smallest_part: int) -> None:
         self.total = total
-        self.reserve = max(total // 8, 2 * smallest_part)
+        self.reserve = max(total // 4, 2 * smallest_part)
         if self.reserve > total // 2:
             raise ValueError(f"{total} bytes are too few for parts of {smallest_part} bytes")
         self.used = 0
-        self._finishers: set[PartBuffer] = set()
-        self._most_finishers = self.reserve // 2 // smallest_part
+        self._finishers: dict[PartBuffer, _Entitlement] = {}
+        self._finishing = 0  # of `used`, what was granted to finishers as such
         self._warm: dict[int, list[tuple[mmap.mmap, int]]] = {}
         self._warm_bytes = 0
         self._small: list[bytearray] = []
@@ -143,9 +153,9 @@ class BufferPool:
         reserve: small uploads go on while large ones wait for a store that hangs.
         """
         if buffer.granted == 0:
-            if self.used + count > self.total:
+            if not self._is_free(count, self.reserve // 2):
                 return False
-        elif self._waiting or self.used + count > self.total - self.reserve:
+        elif self._waiting or not self._is_free(count, self.reserve):
             return False
         self._grant(buffer, count)
         return True
@@ -164,26 +174,39 @@ class BufferPool:
                 self._waiting.remove(waiter)
             raise  # if it was granted just now, `release` gives that back too
 
+    def _is_free(self, count: int, kept: int) -> bool:
+        """Whether `count` bytes can be granted without touching the last `kept` ones."""
+        return self.used - self._finishing + count <= self.total - kept
+
     def _grant(self, buffer: PartBuffer, count: int) -> None:
         self.used += count
         buffer.granted += count
         self._cool_down()
 
     def _serve_waiters(self) -> None:
-        while self._waiting and self.used + self._waiting[0].count <= self.total - self.reserve:
+        while self._waiting and self._is_free(self._waiting[0].count, self.reserve):
             self._serve(self._waiting[0])
         for waiter in [w for w in self._waiting if w.buffer in self._finishers]:
             self._serve_finisher(waiter)
-        while self._waiting and len(self._finishers) < self._most_finishers:
-            others = [w for w in self._waiting if w.buffer not in self._finishers]
-            if not others:
-                return
-            most = max(others, key=lambda waiter: waiter.buffer.filled)
-            self._finishers.add(most.buffer)
-            self._serve_finisher(most)
+        while finisher := self._next_finisher():
+            self._finishers[finisher.buffer] = _Entitlement(_lacking(finisher.buffer))
+            self._serve_finisher(finisher)
+
+    def _next_finisher(self) -> _Waiter | None:
+        """Return the waiter that lacks least, if all that it lacks can be promised to it."""
+        promised = sum(entitlement.bytes for entitlement in self._finishers.values())
+        left = self.reserve // 2 - promised
+        if left < GRANULE:
+            return None
+        others = (waiter for waiter in self._waiting if waiter.buffer not in self._finishers)
+        least = min(others, key=lambda waiter: _lacking(waiter.buffer), default=None)
+        return least if least and _lacking(least.buffer) <= left else None
 
     def _serve_finisher(self, waiter: _Waiter) -> None:
-        if self.used + waiter.count <= self.total - self.reserve // 2:
+        entitlement = self._finishers[waiter.buffer]
+        if entitlement.taken + waiter.count <= entitlement.bytes:
+            entitlement.taken += waiter.count
+            self._finishing += waiter.count
             self._serve(waiter)
 
     def _serve(self, waiter: _Waiter) -> None:
@@ -221,7 +244,7 @@ class BufferPool:
         """Return part-sized memory and how much of it is resident and hence already granted."""
         for index, (memory, touched) in enumerate(self._warm.get(buffer.capacity, ())):
             extra = max(0, touched - buffer.granted)
-            if not self._waiting and self.used + extra <= self.total - self.reserve:
+            if not self._waiting and self._is_free(extra, self.reserve):
                 del self._warm[buffer.capacity][index]
                 self._warm_bytes -= touched
                 self.used += extra
@@ -235,7 +258,8 @@ class BufferPool:
     ) -> None:
         """Take back what a buffer was granted, and its memory."""
         self.used -= buffer.granted
-        self._finishers.discard(buffer)
+        if entitlement := self._finishers.pop(buffer, None):
+            self._finishing -= entitlement.taken
         if reusable and isinstance(memory, bytearray):
             self.keep_small(memory)
         elif reusable and isinstance(memory, mmap.mmap):
@@ -256,3 +280,9 @@ class BufferPool:
     def _capacities_by_size(self) -> Iterator[int]:
         if self.used + self._warm_bytes > self.total:
             yield from sorted(self._warm, reverse=True)
+
+
+def _lacking(buffer: PartBuffer) -> int:
+    """Return what must still be granted until a part may be sent: whole granules, at least one."""
+    granules = max(1, -(-(buffer.needed - buffer.granted) // GRANULE))
+    return min(granules * GRANULE, buffer.capacity - buffer.granted)

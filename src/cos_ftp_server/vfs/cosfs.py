@@ -169,8 +169,8 @@ class CosFileSystem:
             options,
             target,
             self._recent,
-            # What is appended to nothing must not take the place of what somebody else began.
-            may_replace=self._rules.may_replace and (offset == 0 or beginning is not None),
+            may_replace=self._rules.may_replace,
+            appends=offset is None,
             beginning=beginning,
         )
         try:

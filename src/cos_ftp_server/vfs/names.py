@@ -176,13 +176,14 @@ class Names:
 
     async def _list_from(self, parent: str, key: str) -> Stretch:
         """List a few entries of the directory with the prefix `parent`, from `key` on."""
+        asked_at = time.monotonic()
         page = await self._client.list_objects(
             parent, delimiter="/", marker=_just_before(key), max_keys=_FOLLOWING
         )
         entries = {meta.key: meta.etag for meta in page.objects}
         entries.update(dict.fromkeys(page.prefixes, ""))
         last = max(entries, default=key) if page.next_marker else None
-        return self._stretches.add(parent, key, last, entries)
+        return self._stretches.add(parent, key, last, entries, asked_at)
 
     async def has_file_above(self, path: VirtualPath) -> bool:
         """Whether one of the names above `path` is a file; one HEAD for each not yet known."""

@@ -10,11 +10,12 @@ import hashlib
 import logging
 import random
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from cos_ftp_server.cos.client import CosClient
-from cos_ftp_server.cos.types import CompletedPart, ObjectOptions, Stored
+from cos_ftp_server.cos.types import CompletedPart, ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.concurrency import dismiss
 from cos_ftp_server.vfs.names import Target
@@ -47,7 +48,7 @@ class Publication:
     """The end of one upload to `key`. Call `put` or `complete` once, and `take_back` if it fails.
 
     `target` is the look at the name, which may still be under way. `continues` is the ETag of the
-    file that this one is made of: if it is not there any more, CHANGED is raised.
+    file that this one is made of, "" for none: if that is not so any more, CHANGED is raised.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Publication:
         self._turn = recent.turn(key)
         self._holds_turn = False
         self._is_created = False
+        self._is_asked = False  # whether the store may have begun to replace what is there
         self._was_deleted = False  # by this server, whatever the look at the name has seen
         self._creating: asyncio.Task[Stored] | None = None  # a PUT that replaces nothing
         self._replacing: asyncio.Task[Stored] | None = None  # a PUT that may
@@ -82,7 +84,8 @@ class Publication:
     def is_under_way(self) -> bool:
         """Whether the old file may be gone, or is: only the outcome can tell."""
         tasks = (self._replacing, self._completing)
-        return self._is_created or any(task and not _has_failed(task) for task in tasks)
+        is_asked = self._is_asked and any(task and not _has_failed(task) for task in tasks)
+        return self._is_created or is_asked
 
     async def put(self, body: memoryview, crc: int, confirming: asyncio.Task[None]) -> Stored:
         """Store a file that is a single object.
@@ -99,7 +102,7 @@ class Publication:
         # 10 ms, which is too long for the event loop.
         md5 = await asyncio.to_thread(_md5, body)
         send = partial(self._send, body, crc, forbid=not self._may_replace, md5=md5)
-        self._replacing = asyncio.create_task(self._take_turn(send))
+        self._replacing = asyncio.create_task(self._take_turn(send, len(body), crc))
         return await asyncio.shield(self._replacing)
 
     async def _create(
@@ -117,7 +120,11 @@ class Publication:
         try:
             stored = self._creating.result()
         except StorageError as error:
-            if error.kind is not ErrorKind.EXISTS or not self._may_replace:
+            if error.kind is not ErrorKind.EXISTS:
+                raise
+            if self._continues is not None:
+                raise self._error(ErrorKind.CHANGED) from error
+            if not self._may_replace:
                 raise
             self._end_turn()
             return None
@@ -125,6 +132,7 @@ class Publication:
         if refusal := self._target.result().refusal():
             raise refusal
         self._is_created = True
+        self._note(stored, len(body), crc)
         self._end_turn()
         return stored
 
@@ -135,7 +143,9 @@ class Publication:
 
     def _replaces(self) -> bool:
         """Whether it is known that there is a file."""
-        if self._continues is not None or self._recent.find(self._key) is not None:
+        if self._continues is not None:
+            return bool(self._continues)
+        if self._recent.find(self._key) is not None:
             return True
         target = self._target
         return target.done() and not target.cancelled() and bool(target.result().etag)
@@ -177,19 +187,37 @@ class Publication:
         except StorageError as error:
             if is_wrong:
                 await self._client.delete_object(self._key)
-            elif self._is_unclear(error) and (there := await self._look(len(body), crc)):
+            elif error.temporary and (there := await self._look(len(body), crc)):
                 return there
             raise
 
-    async def _take_turn(self, publish: Callable[[], Coroutine[Any, Any, Stored]]) -> Stored:
+    async def _take_turn(
+        self, publish: Callable[[], Coroutine[Any, Any, Stored]], size: int, crc: int | None
+    ) -> Stored:
         """Replace the file while nobody else does: of two sessions that append to it at the same
-        time, neither has seen what the other brings.
+        time, neither has seen what the other brings; and who renames or deletes must see it.
         """
         async with self._turn:
-            await self._check_continued()
-            return await publish()
+            await self.check_continued()
+            self._is_asked = True
+            stored = await publish()
+            self._note(stored, size, crc)
+            return stored
 
-    async def _check_continued(self) -> None:
+    def _note(self, stored: Stored, size: int, crc: int | None) -> None:
+        """Let everybody here know of the new file, before anybody else has a turn."""
+        self._recent.wrote(
+            ObjectMeta(
+                key=self._key,
+                size=size,
+                etag=stored.etag,
+                modified=datetime.now(UTC).replace(microsecond=0),
+                crc64=crc,
+                options=self._options,
+            )
+        )
+
+    async def check_continued(self) -> None:
         """Raise CHANGED if the file that this one was made of has been replaced or deleted."""
         if self._continues is None:
             return
@@ -201,11 +229,6 @@ class Publication:
             etag = ""
         if etag != self._continues:
             raise self._error(ErrorKind.CHANGED)
-
-    def _is_unclear(self, error: StorageError) -> bool:
-        """Whether the file may be stored: what exists may be this very one, from an earlier try."""
-        is_taken = error.kind is ErrorKind.EXISTS and not self._may_replace
-        return error.temporary or is_taken
 
     async def complete(
         self,
@@ -223,14 +246,20 @@ class Publication:
             raise refusal
         await confirming
         complete = partial(self._complete, upload_id, parts, size, crc)
-        self._completing = asyncio.create_task(self._take_turn(complete))
-        stored = await asyncio.shield(self._completing)
+        self._completing = asyncio.create_task(self._take_turn(complete, size, crc))
+        return await asyncio.shield(self._completing)
+
+    async def _complete(
+        self, upload_id: str, parts: Sequence[CompletedPart], size: int, crc: int | None
+    ) -> Stored:
+        """Complete, and compare."""
+        stored = await self._settle(upload_id, parts, size, crc)
         if not await self._agrees(stored, size, crc):
             await self._client.delete_object(self._key)
             raise self._error(ErrorKind.INTEGRITY)
         return stored
 
-    async def _complete(
+    async def _settle(
         self, upload_id: str, parts: Sequence[CompletedPart], size: int, crc: int | None
     ) -> Stored:
         """Complete, and when the answer does not say what happened, look at what is there."""
@@ -241,13 +270,14 @@ class Publication:
                 )
             except StorageError as error:
                 is_gone = error.kind is ErrorKind.NO_UPLOAD
-                if not (error.temporary or is_gone or error.kind is ErrorKind.CONFLICT):
+                is_taken = error.kind is ErrorKind.EXISTS and attempt > 0  # by us, perhaps
+                if not (error.temporary or is_gone or is_taken or error.kind is ErrorKind.CONFLICT):
                     raise
                 if there := await self._look(size, crc):
                     return there
                 if is_gone and attempt:  # by an earlier try, perhaps: nobody can tell
                     raise self._error(ErrorKind.UNAVAILABLE) from error
-                if is_gone or attempt == _ATTEMPTS - 1:
+                if is_gone or is_taken or attempt == _ATTEMPTS - 1:
                     raise
             await asyncio.sleep(_pause(attempt))
         raise self._error(ErrorKind.UNAVAILABLE)
@@ -289,6 +319,8 @@ class Publication:
             if self._replacing is not None:
                 await dismiss(self._replacing)
             if self._completing is not None:
+                if not self._is_asked:
+                    await dismiss(self._completing)
                 await asyncio.wait((self._completing,))
                 if not _has_failed(self._completing):
                     _log.warning("%r was complete when its upload was broken off", self._key)

@@ -55,12 +55,17 @@ class Stretches:
         return stretches[index] if stretches[index].expires > self._clock() else None
 
     def add(
-        self, directory: str, first: str, last: str | None, entries: Mapping[str, str]
+        self,
+        directory: str,
+        first: str,
+        last: str | None,
+        entries: Mapping[str, str],
+        asked_at: float,
     ) -> Stretch:
-        """Remember what was listed, and return it."""
+        """Remember what was listed by a request of that time, and return it."""
         if self.count >= _MOST:
             self._drop_old()
-        stretch = Stretch(first, last, entries, self._clock() + _LIFETIME_S)
+        stretch = Stretch(first, last, entries, asked_at + _LIFETIME_S)
         stretches = self._by_directory.setdefault(directory, [])
         index = bisect_right(stretches, first, key=_first)
         if index and stretches[index - 1].first == first:

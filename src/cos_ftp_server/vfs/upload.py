@@ -8,10 +8,9 @@ what COS answers. Whatever ends other than by `commit` leaves nothing behind.
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from cos_ftp_server.cos.client import CosClient
-from cos_ftp_server.cos.types import CompletedPart, ObjectMeta, ObjectOptions, Stored
+from cos_ftp_server.cos.types import CompletedPart, ObjectOptions, Stored
 from cos_ftp_server.crc64 import combine, crc64
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import Confirmation, Receipt
@@ -62,7 +61,8 @@ class Upload:
 
     `target` looks at the name while data arrives; it is awaited before the file can appear.
     Unless it `may_replace` a file, `commit` raises EXISTS when one has appeared meanwhile. With
-    a `beginning`, `commit` raises CHANGED when that file is not the same any more.
+    a `beginning`, `commit` raises CHANGED when that file is not the same any more; so it does when
+    this one `appends` to no file, and there is one by then.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Upload:
         recent: RecentChanges,
         *,
         may_replace: bool = True,
+        appends: bool = False,
         beginning: Beginning | None = None,
     ) -> None:
         self.received = 0
@@ -83,7 +84,6 @@ class Upload:
         self._key = key
         self._options = options
         self._target = target
-        self._recent = recent
         self._beginning = beginning
         self._publication = Publication(
             engine.client,
@@ -93,7 +93,7 @@ class Upload:
             engine.missing_crc,
             recent,
             may_replace=may_replace,
-            continues=beginning.meta.etag if beginning else None,
+            continues=beginning.meta.etag if beginning else "" if appends else None,
         )
         self._buffer: PartBuffer | None = None
         self._buffer_crc = 0
@@ -192,8 +192,11 @@ class Upload:
 
     def _open_buffer(self) -> bool:
         if self._buffer is None and len(self._sending) < _PARTS_AHEAD:
-            size = self._engine.ladder.size(self._number + 1)
-            self._buffer = PartBuffer(self._engine.pool, size)
+            ladder, least = self._engine.ladder, self._engine.client.dialect.min_part_bytes
+            number = self._number + 1
+            may_end_early = ladder.may_end_early(number, self._size + least)
+            size = ladder.size(number)
+            self._buffer = PartBuffer(self._engine.pool, size, least if may_end_early else size)
             self._buffer_crc = 0
         return self._buffer is not None
 
@@ -283,6 +286,7 @@ class Upload:
             raise self._failure
         if (beginning := self._beginning) and beginning.is_whole and not self.received:
             await confirm()
+            await self._publication.check_continued()
             return Receipt(beginning.size, beginning.meta.crc64)
         confirming = asyncio.create_task(confirm())
         try:
@@ -297,16 +301,8 @@ class Upload:
             await dismiss(confirming)
         self._release_buffer(reusable=True)
         self.committed = True
-        self._recent.wrote(
-            ObjectMeta(
-                key=self._key,
-                size=self._size,
-                etag=stored.etag,
-                modified=datetime.now(UTC).replace(microsecond=0),
-                crc64=crc,
-                options=self._options,
-            )
-        )
+        if self._multipart is not None:
+            await self._multipart.result().completed()
         return Receipt(self._size, stored.crc64 if crc is None else crc)
 
     def _whole_crc(self) -> int | None:
@@ -328,11 +324,9 @@ class Upload:
             raise self._error(ErrorKind.INTEGRITY, temporary=True)
         parts = [self._parts[number] for number in sorted(self._parts)]
         upload = begun.result()
-        stored = await self._publication.complete(
+        return await self._publication.complete(
             upload.upload_id, parts, self._size, self._whole_crc(), confirming
         )
-        await upload.completed()
-        return stored
 
     async def abort(self) -> None:
         """Leave nothing behind: no task, memory, object or multipart upload. Never raises."""

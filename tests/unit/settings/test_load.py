@@ -559,8 +559,9 @@ def test_the_default_buffer_fits_a_small_machine(
     conf: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_memory(monkeypatch, 600 * MIB)
-    settings, (warning,) = conf.load_with_warnings(conf.account())
+    settings, (warning, consequence) = conf.load_with_warnings(conf.account())
     optional = settings.optional
+    assert "single_file_max_size: 214748364800 is more than" in consequence
     assert 16 * MIB <= optional.buffer_memory < 256 * MIB
     assert Need(buffer_memory=optional.buffer_memory, connections=512, logins=100).bytes <= (
         360 * MIB

@@ -74,7 +74,7 @@ async def test_many_slow_uploads_all_finish_a_part_in_a_tight_budget() -> None:
     async def upload(seed: int) -> None:
         nonlocal peak
         chance = random.Random(seed)
-        buffer = PartBuffer(pool, 8 * MIB)
+        buffer = PartBuffer(pool, 8 * MIB, needed=MIB)
         while buffer.filled < MIB:
             await fill(buffer, min(chance.randrange(1, GRANULE), MIB - buffer.filled))
             peak = max(peak, pool.used)
@@ -84,6 +84,26 @@ async def test_many_slow_uploads_all_finish_a_part_in_a_tight_budget() -> None:
     async with asyncio.timeout(30):
         await asyncio.gather(*(upload(seed) for seed in range(100)))
     assert peak <= pool.total
+    assert pool.used == 0
+
+
+async def test_parts_that_must_be_whole_are_finished_too() -> None:
+    """100 uploads whose parts may not be cut short, the largest that the budget allows."""
+    pool = BufferPool(16 * MIB, smallest_part=MIB)
+
+    async def upload(seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(2):
+            buffer = PartBuffer(pool, 2 * MIB)
+            while not buffer.is_full:
+                step = chance.randrange(1, GRANULE)
+                await fill(buffer, min(step, buffer.capacity - buffer.filled))
+                assert pool.used <= pool.total
+                await asyncio.sleep(0)
+            buffer.release(reusable=bool(seed % 2))
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(upload(seed) for seed in range(100)))
     assert pool.used == 0
 
 

@@ -21,7 +21,7 @@ class Clock:
 def test_names_behind_the_last_entry_are_known_to_be_free() -> None:
     stretches = Stretches(Clock())
     assert stretches.find("d/", "d/img_0001") is None
-    stretch = stretches.add("d/", "d/img_0001", None, {})
+    stretch = stretches.add("d/", "d/img_0001", None, {}, 0.0)
     assert stretches.find("d/", "d/img_0002") is stretch
     assert stretches.find("d/", "d/img_0000") is None
     assert stretches.find("e/", "e/img_0002") is None
@@ -29,7 +29,7 @@ def test_names_behind_the_last_entry_are_known_to_be_free() -> None:
 
 def test_what_was_not_listed_is_not_known() -> None:
     stretches = Stretches(Clock())
-    stretches.add("", "b", "b-7", {"b-1": '"1"', "b-7": '"7"'})
+    stretches.add("", "b", "b-7", {"b-1": '"1"', "b-7": '"7"'}, 0.0)
     assert stretches.find("", "b") is None, "b/ sorts behind b-7"
     assert stretches.find("", "b-1")
     assert stretches.find("", "b-7") is None, "b-7/ may come"
@@ -39,7 +39,7 @@ def test_what_was_not_listed_is_not_known() -> None:
 def test_it_is_forgotten() -> None:
     clock = Clock()
     stretches = Stretches(clock)
-    stretches.add("", "a", None, {})
+    stretches.add("", "a", None, {}, 0.0)
     clock.now = 9.9
     assert stretches.find("", "b")
     clock.now = 10.0
@@ -48,8 +48,8 @@ def test_it_is_forgotten() -> None:
 
 def test_a_newer_look_counts() -> None:
     stretches = Stretches(Clock())
-    stretches.add("", "a", None, {})
-    newer = stretches.add("", "a", None, {"a": '"1"'})
+    stretches.add("", "a", None, {}, 0.0)
+    newer = stretches.add("", "a", None, {"a": '"1"'}, 0.0)
     assert stretches.find("", "a") is newer
 
 
@@ -58,7 +58,7 @@ def test_there_are_never_many() -> None:
     stretches = Stretches(clock)
     for number in range(10_000):
         clock.now += 0.01
-        stretches.add(f"{number % 50}/", f"{number % 50}/{number:05d}", None, {})
+        stretches.add(f"{number % 50}/", f"{number % 50}/{number:05d}", None, {}, clock.now)
         assert stretches.count <= 256
 
 
@@ -75,7 +75,7 @@ def test_it_tells_what_a_look_would(keys: set[str], asked: str, following: str, 
     is_last = page[-1:] == listed[-1:] or not [name for name in listed if name >= asked]
     stretches = Stretches(Clock())
     last = None if is_last else page[-1]
-    stretches.add("", asked, last, dict.fromkeys(page, '"e"'))
+    stretches.add("", asked, last, dict.fromkeys(page, '"e"'), 0.0)
     if found := stretches.find("", following):
         assert (following in found.entries) == (following in listed)
         assert (f"{following}/" in found.entries) == (f"{following}/" in listed)
