@@ -3,6 +3,8 @@
 import asyncio
 import os
 import resource
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -39,7 +41,7 @@ async def files(directory: Path) -> AsyncIterator[RecordFiles]:
     opened = RecordFiles(directory)
     yield opened
     opened.close()
-    opened._thread.shutdown()  # and wait for it
+    opened._thread.join()
     assert open_files(directory) == []
 
 
@@ -199,13 +201,52 @@ async def test_a_frozen_disk_holds_up_no_upload(
     monkeypatch.setattr(records, "_PATIENCE_S", 0.05)
     async with frozen(files):
         assert isinstance(await files.add(ORIGIN, "key"), Unrecorded)
-        waited = files._thread._work_queue.qsize()
+        waited = files._work.qsize()
         for _ in range(100):  # none of which waits, in either sense
             assert isinstance(await files.add(ORIGIN, "key"), Unrecorded)
-        assert files._thread._work_queue.qsize() == waited
+        assert files._work.qsize() == waited
         await held.name("17ab")
         await held.erase()
         monkeypatch.undo()
     assert written(directory) == []
     (line,) = caplog.messages
     assert line.endswith(": the disk does not answer")
+
+
+FROZEN_FOR_GOOD = """
+import asyncio, sys, threading
+from pathlib import Path
+from cos_ftp_server.vfs.records import RecordFiles
+
+async def main():
+    files = RecordFiles(Path(sys.argv[1]))
+    files.begin(threading.Event().wait)
+    files.close()
+
+asyncio.run(main())
+"""
+
+
+def test_a_frozen_disk_holds_up_no_end_of_the_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FROZEN_FOR_GOOD, str(tmp_path)]
+    assert subprocess.run(command, timeout=20, check=False).returncode == 0
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_loop_that_has_gone_meanwhile_does_not_end_the_thread(directory: Path) -> None:
+    thaw = threading.Event()
+
+    async def begin() -> RecordFiles:
+        opened = RecordFiles(directory)
+        opened.begin(thaw.wait)
+        adding = asyncio.create_task(opened.add(ORIGIN, "key"))
+        await asyncio.sleep(0)
+        adding.cancel()
+        return opened
+
+    files = asyncio.run(begin())
+    thaw.set()
+    assert asyncio.run(files.names()) == []
+    files.close()
+    files._thread.join()
+    assert open_files(directory) == []

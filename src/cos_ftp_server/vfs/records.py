@@ -13,8 +13,10 @@ import asyncio
 import errno
 import logging
 import os
+import queue
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -50,8 +52,11 @@ class RecordFiles:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        # Not asyncio's threads, which names are resolved in: a disk may freeze.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="upload-records")
+        # A disk may freeze. So not asyncio's threads, which names are resolved in; and no executor,
+        # whose threads the interpreter waits for at its end.
+        self._work: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._do_all, name="upload records", daemon=True)
+        self._thread.start()
         self._late: Future[Any] | None = None
         self._is_failing = False
 
@@ -60,8 +65,8 @@ class RecordFiles:
         return _BucketRecords(self, origin)
 
     def close(self) -> None:
-        """Take no more work; what was given is done."""
-        self._thread.shutdown(wait=False)
+        """Give no more work; what was given is done, unless the process ends before."""
+        self._work.put(None)
 
     async def add(self, origin: str, key: str) -> UploadRecord:
         """See UploadRecords."""
@@ -112,7 +117,23 @@ class RecordFiles:
 
     def begin(self, work: Callable[[], object]) -> Future[object]:
         """Do `work` without waiting for it; an OSError or ValueError is its result."""
-        return self._thread.submit(_attempt, work)
+        return self._submit(work)
+
+    def _submit(self, work: Callable[[], _Result]) -> "Future[_Result | OSError | ValueError]":
+        future: Future[_Result | OSError | ValueError] = Future()
+
+        def do() -> None:
+            try:
+                future.set_result(_attempt(work))
+            except BaseException as error:  # the root of the thread: for whoever waits
+                future.set_exception(error)
+
+        self._work.put(do)
+        return future
+
+    def _do_all(self) -> None:
+        while do := self._work.get():
+            do()
 
     def complain(self, error: OSError) -> None:
         """Say once that files cannot be written."""
@@ -139,7 +160,7 @@ class RecordFiles:
         When nobody waits for it any more, it is done all the same, and then `undo` with its result.
         """
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        future: Future[_Result | OSError | ValueError] = self._thread.submit(_attempt, work)
+        future = self._submit(work)
 
         def wake(_: object) -> None:
             with suppress(RuntimeError):  # the loop has been closed meanwhile
