@@ -128,6 +128,8 @@ class Storage:
                 await self._sweep(tuple(accounts()))
             except OSError as error:
                 _log.warning("%s cannot be read: %s", self._records.directory, error.strerror)
+            except Exception:  # nobody waits for this task, and the next look may be spared it
+                _log.exception("looking for what was left behind earlier has failed")
             await asyncio.sleep(pause_s)
 
     async def _sweep(self, accounts: Iterable[AccountSettings]) -> None:

@@ -316,6 +316,35 @@ async def test_a_gateway_that_runs_sweeps_from_time_to_time(
     files.close()
 
 
+async def test_a_sweep_that_failed_unexpectedly_is_not_the_last_one(
+    start: Start,
+    tmp_path: Path,
+    somebody: CosClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(storage, "_SWEEP_PAUSES_S", (0.01,))
+    find = RecordFiles.names
+    failures = [RuntimeError("a mistake of ours")]
+
+    async def fail_once(files: RecordFiles) -> list[str]:
+        if failures:
+            raise failures.pop()
+        return await find(files)
+
+    monkeypatch.setattr(RecordFiles, "names", fail_once)
+    files = RecordFiles(tmp_path / "log" / "uploads")
+    world = await start()
+    record = await files.add(bucket_address(world.settings.accounts[0]).origin, "file")
+    await record.name(await somebody.initiate_multipart("file"))
+    record.leave()
+    await until(lambda: not records(tmp_path / "log"))
+    assert await uploads(world.emulator) == set()
+    assert "looking for what was left behind earlier has failed" in caplog.messages
+    assert "a mistake of ours" in caplog.text
+    files.close()
+
+
 # The command
 
 

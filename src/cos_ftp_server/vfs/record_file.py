@@ -79,6 +79,7 @@ def _text(fields: dict[str, object], name: str) -> str:
     text = fields.get(name)
     if not isinstance(text, str) or not text:
         raise ValueError(f"{name} is missing or no text")
+    text.encode()  # or ValueError: half of a surrogate pair is valid JSON, and can be no name
     return text
 
 
