@@ -156,14 +156,14 @@ def sweep(config: Path, older_than: timedelta, dry_run: bool) -> None:
     """
     settings = _load(config, check_memory=False)  # which the server has already
 
-    from cos_ftp_server.sweep import Finding, Outcome, record_files, sweep_accounts
+    from cos_ftp_server.sweep import Outcome, SweptRecord, record_files, sweep_accounts
 
     counts: Counter[Outcome] = Counter()
 
-    def report(finding: Finding) -> None:
-        counts[finding.outcome] += 1
-        if finding.outcome is not Outcome.UNDER_WAY:
-            click.echo(str(finding))
+    def report(swept: SweptRecord) -> None:
+        counts[swept.outcome] += 1
+        if swept.outcome is not Outcome.UNDER_WAY:
+            click.echo(str(swept))
 
     with closing(record_files(settings)) as files:
         directory = files.directory.absolute()

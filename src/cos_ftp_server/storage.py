@@ -17,7 +17,7 @@ from cos_ftp_server.cos.transport import Transport
 from cos_ftp_server.diagnosis import ONCE, find_obstacle
 from cos_ftp_server.settings import AccountSettings, Settings
 from cos_ftp_server.settings.memory import largest_file, largest_part
-from cos_ftp_server.sweep import REST, Finding, Outcome, Sweep
+from cos_ftp_server.sweep import REST, Outcome, Sweep, SweptRecord
 from cos_ftp_server.vfs.base import FileSystem
 from cos_ftp_server.vfs.buffers import BufferPool
 from cos_ftp_server.vfs.cleanup import Cleanups
@@ -133,13 +133,13 @@ class Storage:
             await asyncio.sleep(pause_s)
 
     async def _sweep(self, accounts: Iterable[AccountSettings]) -> None:
-        failed: list[Finding] = []
+        failed: list[SweptRecord] = []
 
-        def report(finding: Finding) -> None:
-            if finding.outcome is Outcome.FAILED:
-                failed.append(finding)
-            elif finding.outcome in (Outcome.ABORTED, Outcome.NOTHING):
-                _log.info("multipart upload left behind earlier, %s", finding)
+        def report(swept: SweptRecord) -> None:
+            if swept.outcome is Outcome.FAILED:
+                failed.append(swept)
+            elif swept.outcome in (Outcome.ABORTED, Outcome.NOTHING):
+                _log.info("multipart upload left behind earlier, %s", swept)
 
         def open_client(account: AccountSettings) -> CosClient:
             return open_bucket(self._transport, account, self._role, ONCE)
@@ -147,8 +147,8 @@ class Storage:
         if any(map(uses_role, accounts)):
             await self._role.attempted.wait()
         await Sweep(self._records, accounts, open_client, report).run()
-        for finding in failed[:_FAILURES_TOLD]:
-            _log.warning("multipart upload left behind earlier, %s", finding)
+        for swept in failed[:_FAILURES_TOLD]:
+            _log.warning("multipart upload left behind earlier, %s", swept)
         if len(failed) > _FAILURES_TOLD:
             untold = len(failed) - _FAILURES_TOLD
             _log.warning("%d more multipart uploads left behind earlier stay", untold)

@@ -31,7 +31,7 @@ from cos_ftp_server.vfs.multipart import abort_until_gone
 from cos_ftp_server.vfs.record_file import BegunUpload
 from cos_ftp_server.vfs.records import FiledRecord, RecordFiles
 
-__all__ = ["REST", "Finding", "Outcome", "Sweep", "record_files", "sweep_accounts"]
+__all__ = ["REST", "Outcome", "Sweep", "SweptRecord", "record_files", "sweep_accounts"]
 
 _AT_ONCE = 8
 """Uploads that are aborted at the same time."""
@@ -63,7 +63,7 @@ class Outcome(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SweptRecord:
     """The outcome for one record, and why; `upload` is None if it is not known."""
 
     name: str
@@ -90,7 +90,7 @@ def record_files(settings: Settings) -> RecordFiles:
 async def sweep_accounts(
     files: RecordFiles,
     accounts: Collection[AccountSettings],
-    report: Callable[[Finding], None],
+    report: Callable[[SweptRecord], None],
     older_than: timedelta,
     *,
     dry_run: bool = False,
@@ -122,7 +122,7 @@ class Sweep:
         files: RecordFiles,
         accounts: Iterable[AccountSettings],
         open_client: Callable[[AccountSettings], CosClient],
-        report: Callable[[Finding], None],
+        report: Callable[[SweptRecord], None],
         *,
         older_than: timedelta = timedelta(0),
         dry_run: bool = False,
@@ -153,7 +153,7 @@ class Sweep:
             for _ in range(_AT_ONCE):
                 group.create_task(look_at_some())
 
-    async def _look_at(self, name: str) -> Finding:
+    async def _look_at(self, name: str) -> SweptRecord:
         try:
             try:
                 record = await self._files.take(name)
@@ -161,14 +161,14 @@ class Sweep:
                 reason = f"it is no record: {error}"
                 if not self._dry_run:
                     reason += f"; it is called {await self._files.set_aside(name)} now"
-                return Finding(name, None, Outcome.FAILED, reason)
+                return SweptRecord(name, None, Outcome.FAILED, reason)
             if record is None:
-                return Finding(name, None, Outcome.UNDER_WAY)
+                return SweptRecord(name, None, Outcome.UNDER_WAY)
             return await self._settle(name, record)
         except OSError as error:
-            return Finding(name, None, Outcome.FAILED, f"cannot be read: {error.strerror}")
+            return SweptRecord(name, None, Outcome.FAILED, f"cannot be read: {error.strerror}")
 
-    async def _settle(self, name: str, record: FiledRecord) -> Finding:
+    async def _settle(self, name: str, record: FiledRecord) -> SweptRecord:
         """End an upload that nobody looks after, and erase the record if it has ended."""
         has_ended = False
         try:
@@ -184,7 +184,7 @@ class Sweep:
                 record.leave()
         if has_ended:
             await record.erase()
-        return Finding(name, record.upload, outcome, reason)
+        return SweptRecord(name, record.upload, outcome, reason)
 
     def _why_not_yet(self, upload: BegunUpload) -> str:
         age = self._now() - upload.begun

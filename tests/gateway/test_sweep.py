@@ -19,7 +19,7 @@ from cos_ftp_server.cos.transport import Transport, create_transport
 from cos_ftp_server.cos.types import Credentials, StaticCredentials
 from cos_ftp_server.emulator import Emulator, Fault
 from cos_ftp_server.settings import AccountSettings
-from cos_ftp_server.sweep import Finding, Outcome, Sweep
+from cos_ftp_server.sweep import Outcome, Sweep, SweptRecord
 from cos_ftp_server.vfs.records import RecordFiles
 from tests.doubles.ftp_client import RawClient, until
 from tests.doubles.server_process import serving
@@ -462,8 +462,8 @@ async def files(tmp_path: Path) -> AsyncIterator[RecordFiles]:
 
 async def sweep_here(
     files: RecordFiles, world: World, client: CosClient, *, later: timedelta = HALF_HOUR
-) -> list[Finding]:
-    findings: list[Finding] = []
+) -> list[SweptRecord]:
+    findings: list[SweptRecord] = []
     await Sweep(
         files,
         world.settings.accounts,
