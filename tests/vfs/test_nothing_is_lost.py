@@ -1,6 +1,7 @@
 """Files that others have stored, or that were there before, survive what happens beside them."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -69,7 +70,8 @@ async def test_a_name_that_could_not_be_looked_at(
 ) -> None:
     await world.client.put_object("f", OLD)
     world.emulator.faults.add(fault)
-    await broken_off(world.fs, "/f", content)
+    with suppress(StorageError):  # which may come first where a look that fails ends the upload
+        await broken_off(world.fs, "/f", content)
     world.emulator.faults.clear()
     assert await world.load("/f") == OLD
 

@@ -133,6 +133,32 @@ async def test_keys_that_may_not_list_may_still_upload(world: World) -> None:
     assert await world.load("/f") == b"x"
 
 
+@pytest.mark.parametrize("size", [3, 4 * MIB])
+async def test_a_look_that_fails_lets_no_file_take_the_name_of_a_directory(
+    world: World, size: int
+) -> None:
+    await world.client.put_object("d/f", OLD)
+    world.emulator.faults.add(Fault(operation="ListObjects", status=503, code="SlowDown"))
+    with pytest.raises(StorageError) as caught:
+        await world.store("/d", bytes(size))
+    assert caught.value.kind is ErrorKind.UNAVAILABLE
+    assert caught.value.temporary
+    world.emulator.faults.clear()
+    assert await world.keys() == ["d/f"]
+
+
+async def test_a_look_that_fails_lets_no_rename_take_the_name_of_a_directory(world: World) -> None:
+    await world.client.put_object("a", OLD)
+    await world.client.put_object("d/f", OLD)
+    world.emulator.faults.add(Fault(operation="ListObjects", status=503, code="SlowDown"))
+    move = await world.fs.prepare_rename(path("/a"))
+    with pytest.raises(StorageError) as caught:
+        await move.to(path("/d"))
+    assert caught.value.temporary
+    world.emulator.faults.clear()
+    assert await world.keys() == ["a", "d/f"]
+
+
 # Confirmation
 
 

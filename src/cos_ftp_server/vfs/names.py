@@ -38,7 +38,8 @@ class Target:
     """What was found where a file is to be created.
 
     `etag` is the ETag of the file that is there, "" if there is none; `obstacle` says why
-    there should be none: IS_DIRECTORY, or NOT_DIRECTORY when a name above is a file.
+    there should be none: IS_DIRECTORY, NOT_DIRECTORY when a name above is a file, or UNAVAILABLE
+    when nobody can tell at the moment.
     """
 
     key: str
@@ -54,7 +55,8 @@ class Target:
         """
         if self.obstacle is None or self.etag:
             return None
-        return StorageError(self.obstacle, operation="create", key=self.key)
+        is_temporary = self.obstacle is ErrorKind.UNAVAILABLE
+        return StorageError(self.obstacle, operation="create", key=self.key, temporary=is_temporary)
 
 
 class KnownDirectories:

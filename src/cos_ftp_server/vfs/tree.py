@@ -53,12 +53,17 @@ class Tree:
             raise StorageError(ErrorKind.EXISTS, operation="create", key=path)
 
     async def look_at_target(self, path: VirtualPath) -> Target:
-        """Look what is at `path`. Keys that may write but not list cannot see: they may create."""
+        """Look what is at `path`. Keys that may write but not list cannot see: they may create.
+
+        Any other look that fails is an obstacle itself: there may be a directory.
+        """
+        key = file_key(path, self.prefix)
         try:
             return await self.names.look_at_target(path)
         except StorageError as error:
             _log.warning("name not checked: %s", error)
-            return Target(file_key(path, self.prefix))
+            is_blind = error.kind is ErrorKind.DENIED
+            return Target(key, obstacle=None if is_blind else ErrorKind.UNAVAILABLE)
 
     async def delete(
         self, key: str, path: VirtualPath, first: Coroutine[None, None, object]
