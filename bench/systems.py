@@ -7,6 +7,7 @@ is stands here and nowhere else.
 import contextlib
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -67,8 +68,12 @@ def _process(
             process.wait()
 
 
-def _read_line(process: "subprocess.Popen[bytes]", log: Path) -> str:
+def _read_line(process: "subprocess.Popen[bytes]", log: Path, limit_s: float) -> str:
+    """Return the next line; there is none besides it before we ask for more."""
     assert process.stdout is not None
+    if not select.select([process.stdout], [], [], limit_s)[0]:
+        words = log.read_text(errors="replace")[-2000:]
+        raise ProcessError(f"{process.args!r} has said nothing for {limit_s:.0f} s: {words}")
     line = process.stdout.readline().decode()
     if not line:
         words = log.read_text(errors="replace")[-2000:]
@@ -76,8 +81,8 @@ def _read_line(process: "subprocess.Popen[bytes]", log: Path) -> str:
     return line
 
 
-def _ready(process: "subprocess.Popen[bytes]", log: Path) -> list[str]:
-    line = _read_line(process, log)
+def _ready(process: "subprocess.Popen[bytes]", log: Path, limit_s: float = _START_S) -> list[str]:
+    line = _read_line(process, log, limit_s)
     if not line.startswith("ready"):
         raise ProcessError(f"{line!r} instead of ready from {process.args!r}")
     return line.split()[1:]
@@ -111,16 +116,18 @@ def running_store(directory: Path) -> Iterator[Store]:
 class Load:
     """Clients that are ready to begin."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path, limit_s: float) -> None:
         self._process = process
         self._log = log
+        self._limit_s = limit_s
 
     def run(self) -> dict[str, Any]:
         """Let them do their work, and return what they tell."""
         assert self._process.stdin is not None
         self._process.stdin.write(b"go\n")
         self._process.stdin.flush()
-        outcome: dict[str, Any] = json.loads(_read_line(self._process, self._log))
+        line = _read_line(self._process, self._log, self._limit_s)
+        outcome: dict[str, Any] = json.loads(line)
         return outcome
 
 
@@ -130,8 +137,9 @@ def running_load(directory: Path, account: Account, order: Order) -> Iterator[Lo
     log = directory / "load.log"
     arguments = [json.dumps(asdict(value)) for value in (account, order)]
     with _process([sys.executable, "-m", "bench.load", *arguments], log) as process:
-        _ready(process, log)
-        yield Load(process, log)
+        limit_s = order.limit_s + _START_S  # they keep the order's limit themselves
+        _ready(process, log, limit_s)
+        yield Load(process, log, limit_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,14 @@ class Runner:
         self._sessions: Sequence[Session] = ()
 
     async def prepare(self) -> None:
-        """Log all sessions in, and let them do the operations that do not count."""
+        """Log all sessions in, and let them do the operations that do not count.
+
+        Raises TimeoutError when that takes longer than the work may.
+        """
+        async with asyncio.timeout(self._order.limit_s):
+            await self._prepare()
+
+    async def _prepare(self) -> None:
         order = self._order
         if order.kind == "idle":
             return
