@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from cos_ftp_server.cos.types import ObjectMeta
@@ -55,11 +54,6 @@ class RecentChanges:
             self._remember(key, former)
         elif self._expires.pop(key, None) is not None:
             self._drop(key)
-
-    def moved(self, source: ObjectMeta, key: str) -> None:
-        """Remember that an object has another name now."""
-        self.deleted(source.key)
-        self.wrote(replace(source, key=key))
 
     def find(self, key: str) -> ObjectMeta | None:
         """Return the object if it was written lately and not deleted since."""
