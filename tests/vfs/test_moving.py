@@ -214,6 +214,26 @@ async def test_an_undo_that_fails_is_told(
     assert "copies left behind below 'e/'" in caplog.text
 
 
+async def test_an_undo_goes_on_when_nobody_waits_for_it(world: World, tree: list[str]) -> None:
+    hold = asyncio.Event()
+    faults = world.emulator.faults
+    faults.add(
+        Fault(
+            operation="CopyObject", key=lambda key: key == "e/15", status=403, code="AccessDenied"
+        )
+    )
+    faults.add(Fault(operation="DeleteMultipleObjects", hold=hold))
+    task = asyncio.create_task(rename(world.fs, "/d", "/e"))
+    await world.emulator.requests.wait_for("DeleteMultipleObjects")
+    task.cancel()
+    await asyncio.sleep(0)
+    hold.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await world.cleanups.aclose(10)
+    assert await world.keys() == tree
+
+
 async def test_of_two_renames_to_one_name_only_one_happens(world: World, tree: list[str]) -> None:
     await world.client.put_object("x/other", b"other")
     others = world.another_file_system()

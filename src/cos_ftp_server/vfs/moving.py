@@ -50,8 +50,9 @@ class TreeMove:
     """
 
     def __init__(self, tree: Tree, source: str, target: str) -> None:
-        self.is_copying = True
-        """Whether it would be undone if it ended now."""
+        self.may_break_off = True
+        """Whether to cancel `run` now makes it undo what it has done."""
+        self._is_copied = False
         self._tree = tree
         self._client = tree.client
         self._recent = tree.recent
@@ -70,11 +71,13 @@ class TreeMove:
         try:
             await self._copy_all()
         except BaseException as error:
+            self.may_break_off = False
             is_clean = await self._uninterrupted(self._undo())
             if isinstance(error, StorageError):
                 error.aftermath = "Nothing was renamed." if is_clean else _UNDONE_IN_PART
             raise
-        self.is_copying = False
+        self.may_break_off = False
+        self._is_copied = True
         await self._uninterrupted(self._delete_sources())
 
     async def _uninterrupted(self, work: Coroutine[None, None, _Result]) -> _Result:
@@ -258,7 +261,7 @@ class TreeMove:
             for key, former in formers.items():
                 if key not in gone and self._recent.is_deleted(key):
                     self._recent.undelete(key, former)
-        if not self.is_copying:
+        if self._is_copied:
             for key in deleted:
                 self._recent.wrote(twins[key])
         return len(formers) - len(gone)

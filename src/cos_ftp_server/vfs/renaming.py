@@ -98,7 +98,7 @@ class DirectoryRename:
         old, new = directory_key(self._source, tree.prefix), directory_key(target, tree.prefix)
         move = TreeMove(tree, old, new)
         await tree.cleanups.see_through(
-            self._finish(move, old), may_break_off=lambda: move.is_copying
+            self._finish(move, old), may_break_off=lambda: move.may_break_off
         )
 
     async def _check_free(self, target: VirtualPath) -> None:
