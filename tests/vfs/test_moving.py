@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cos_ftp_server import app
 from cos_ftp_server.cos.dialect import COS
 from cos_ftp_server.cos.types import DeleteFailure, ListPage, ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.emulator import Fault
@@ -228,6 +229,21 @@ async def test_an_undo_goes_on_when_nobody_waits_for_it(world: World, tree: list
     task.cancel()
     await asyncio.sleep(0)
     hold.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await world.cleanups.aclose(10)
+    assert await world.keys() == tree
+
+
+async def test_a_copy_that_hangs_leaves_time_for_the_undo(world: World, tree: list[str]) -> None:
+    world.emulator.faults.add(
+        Fault(operation="CopyObject", key=lambda key: key == "e/15", hold=asyncio.Event())
+    )
+    task = asyncio.create_task(rename(world.fs, "/d", "/e"))
+    await world.emulator.requests.wait_for("CopyObject", count=20)
+    task.cancel()
+    async with asyncio.timeout(app._CLEANUP_SECONDS / 2):
+        await world.emulator.requests.wait_for("DeleteMultipleObjects")
     with pytest.raises(asyncio.CancelledError):
         await task
     await world.cleanups.aclose(10)

@@ -35,8 +35,9 @@ _AT_ONCE = 64
 """Requests side by side: with 20 ms of latency as many as COS takes for a bucket outside of
 mainland China, 3,000 a second (COS: Specifications and Limits)."""
 
-_SETTLE_S = 10.0
-"""How long copies under way may take to end when the move has failed."""
+_SETTLE_S = 3.0
+"""How long copies under way may take to end when the move has failed. A server that stops has 10
+seconds for all, and most of them are for the undo."""
 
 _Result = TypeVar("_Result")
 
