@@ -5,6 +5,7 @@ import gc
 import random
 import tracemalloc
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -492,8 +493,9 @@ class EndlessStore:
 
     dialect = COS
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, refuses_deletes: bool = False) -> None:
         self.count = count
+        self.refuses_deletes = refuses_deletes
         self.deleted = 0
         self.copied = 0
         self.memory: list[int] = []  # what is held when the last page of the source is asked for
@@ -517,6 +519,8 @@ class EndlessStore:
         return Stored(etag=self._meta(source).etag)
 
     async def delete_objects(self, keys: Sequence[str]) -> tuple[DeleteFailure, ...]:
+        if self.refuses_deletes:
+            return tuple(DeleteFailure(key, "AccessDenied", "Access Denied.") for key in keys)
         self.deleted += len(keys)
         return ()
 
@@ -530,18 +534,23 @@ class EndlessStore:
         )
 
 
-async def test_memory_does_not_grow_with_the_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("refuses_deletes", [False, True])
+async def test_memory_does_not_grow_with_the_tree(
+    monkeypatch: pytest.MonkeyPatch, *, refuses_deletes: bool
+) -> None:
     """To remember as little as their keys would take 200 KB more."""
     monkeypatch.setattr(recent, "_MOST", 10)
     monkeypatch.setattr(moving, "_PAGE", 50)
-    store = EndlessStore(2500)
+    store = EndlessStore(2500, refuses_deletes=refuses_deletes)
     rules = SimpleNamespace(server_side_encryption="")
     tree = SimpleNamespace(client=store, recent=RecentChanges(), rules=rules)
     tracemalloc.start()
+    refusal = pytest.raises(StorageError, match="2500 files are still at the old name")
     try:
-        await TreeMove(tree, "d/", "e/").run()  # type: ignore[arg-type]  # all that it uses
+        with refusal if refuses_deletes else nullcontext():
+            await TreeMove(tree, "d/", "e/").run()  # type: ignore[arg-type]  # all that it uses
     finally:
         tracemalloc.stop()
-    assert (store.copied, store.deleted) == (2500, 2500)
+    assert (store.copied, store.deleted) == (2500, 0 if refuses_deletes else 2500)
     assert len(store.memory) == 2
     assert max(store.memory) < 150_000

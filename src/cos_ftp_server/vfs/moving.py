@@ -63,6 +63,7 @@ class TreeMove:
         self._reached = ""  # the last key that may have been copied
         self._has_marker = False  # the source
         self._copied = 0
+        self._failure: DeleteFailure | None = None  # the first of those that are counted as left
 
     async def run(self) -> None:
         """Copy all, and only then delete; what cannot be copied is an error, and all is undone.
@@ -165,20 +166,19 @@ class TreeMove:
 
     async def _delete_sources(self) -> None:
         left = 0
-        failures: list[DeleteFailure] = []
         previous = ""
         try:
             async for page in self._pages():
                 copies = await self._list_copies(previous)
                 previous = max(page)
-                left += await self._delete_proven(page, self._copy_finder(copies), failures)
+                left += await self._delete_proven(page, self._copy_finder(copies))
         except StorageError as error:
             error.aftermath = "Renamed, but files may still be at the old name."
             raise
         await self._drop_marker()
-        if failures:
-            kind, temporary = classify(200, failures[0].code, failures[0].message)
-            raise self._error(left, kind, failures[0].key, temporary, failures[0].message)
+        if failure := self._failure:
+            kind, temporary = classify(200, failure.code, failure.message)
+            raise self._error(left, kind, failure.key, temporary, failure.message)
         if left:
             raise self._error(left, ErrorKind.CHANGED, self._source, True, "stored meanwhile")
 
@@ -218,19 +218,15 @@ class TreeMove:
 
         return find
 
-    async def _delete_proven(
-        self, keys: Collection[str], prove: "_Proof", failures: list[DeleteFailure]
-    ) -> int:
+    async def _delete_proven(self, keys: Collection[str], prove: "_Proof") -> int:
         """Delete those of `keys` that are not needed, as `prove` finds; return how many stay.
 
         An answer that leaves open what is gone is not followed by the same request: all are looked
         at again, since others may have been stored there by then.
         """
-        return await RetryPolicy().run(lambda _: self._try_to_delete(keys, prove, failures))
+        return await RetryPolicy().run(lambda _: self._try_to_delete(keys, prove))
 
-    async def _try_to_delete(
-        self, keys: Collection[str], prove: "_Proof", failures: list[DeleteFailure]
-    ) -> int:
+    async def _try_to_delete(self, keys: Collection[str], prove: "_Proof") -> int:
         """Make one attempt.
 
         Each counts as deleted from the start, so that one that is stored anew meanwhile is noticed,
@@ -255,7 +251,7 @@ class TreeMove:
                 for key in doomed:
                     await turns.enter_async_context(self._recent.turn(key))
                 failed = await self._client.delete_objects(doomed)
-            failures += failed
+            self._failure = self._failure or next(iter(failed), None)
             deleted = set(doomed).difference(failure.key for failure in failed)
             gone |= deleted
         finally:
@@ -271,13 +267,12 @@ class TreeMove:
 
     async def _undo(self) -> bool:
         """Take away what was copied; return whether nothing of it is left."""
-        failures: list[DeleteFailure] = []
         left = 0
         try:
             async for page in self._pages():
                 keys = [self._copy_of(key) for key in page if key <= self._reached]
                 keys = [key for key in keys if key != self._target and not self._is_written(key)]
-                left += await self._delete_proven(keys, self._source_finder(page), failures)
+                left += await self._delete_proven(keys, self._source_finder(page))
                 if max(page) >= self._reached:
                     break
             await self._client.delete_object(self._target)
@@ -287,7 +282,7 @@ class TreeMove:
             _log.error("copies left behind below %r: %s", self._target, error)
             return False
         if left:
-            _log.error("%d copies left behind below %r: %r", left, self._target, failures[:1])
+            _log.error("%d copies left behind below %r: %r", left, self._target, self._failure)
         return not left
 
     def _source_finder(self, page: Mapping[str, ObjectMeta | None]) -> "_Proof":
