@@ -340,6 +340,32 @@ async def test_a_file_stored_while_others_are_looked_at_stays(
     assert await world.load("/e/03") == b"d/03"
 
 
+async def test_what_others_do_at_the_new_name_meanwhile_is_seen(
+    world: World, tree: list[str]
+) -> None:
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="DeleteMultipleObjects", hold=hold))
+    move = asyncio.create_task(rename(world.fs, "/d", "/e"))
+    await world.emulator.requests.wait_for("DeleteMultipleObjects")
+    await world.store("/e/03", b"much newer")
+    await world.fs.delete_file(path("/e/04"))
+    hold.set()
+    await move
+    sizes = {entry.name: entry.size for entry in await world.entries("/e")}
+    assert sizes["03"] == len(b"much newer")
+    assert "04" not in sizes
+    await rename(world.fs, "/e", "/f")  # all of it
+
+
+async def test_a_tree_that_moves_back_is_seen_at_once(world: World, tree: list[str]) -> None:
+    names = await world.names("/d")
+    world.emulator.faults.list_lag_s = 60
+    await rename(world.fs, "/d", "/e")
+    assert await world.names("/e") == names
+    await rename(world.fs, "/e", "/d")
+    assert await world.names("/d") == names
+
+
 async def test_a_copy_that_somebody_deletes_before_its_source_stays(
     world: World, tree: list[str]
 ) -> None:

@@ -145,6 +145,8 @@ class TreeMove:
     async def _copy_version(self, source: ObjectMeta) -> None:
         key = self._copy_of(source.key)
         is_marker = key == self._target
+        if self._recent.is_deleted(key):
+            self._recent.undelete(key, None)  # so that what somebody deletes from now on shows
         try:
             await copy_object(self._tree, source, key, may_replace=is_marker)
         except StorageError as error:
@@ -259,8 +261,10 @@ class TreeMove:
                 if key not in gone and self._recent.is_deleted(key):
                     self._recent.undelete(key, former)
         if self._is_copied:
-            for key in deleted:
-                self._recent.wrote(twins[key])
+            for twin in map(twins.__getitem__, deleted):
+                # What others have stored or deleted there since is not overwritten.
+                if self._recent.find(twin.key) is None and not self._recent.is_deleted(twin.key):
+                    self._recent.wrote(twin)
         return len(formers) - len(gone)
 
     # Undoing
