@@ -300,6 +300,24 @@ async def test_single_deletes_that_fail_are_counted(world: World, tree: list[str
     assert await world.names("/d") == ["03", "s/"]
 
 
+@pytest.mark.parametrize(
+    ("operation", "fault"),
+    [
+        ("HeadObject", Fault(status=500, code="InternalError")),
+        ("DeleteMultipleObjects", Fault(status=503, code="SlowDown")),
+    ],
+)
+async def test_what_the_client_tries_again_is_not_tried_again_beyond_it(
+    world: World, tree: list[str], operation: str, fault: Fault
+) -> None:
+    rule = world.emulator.faults.add(
+        replace(fault, operation=operation, key=lambda key: key in ("", "d/15"))
+    )
+    error = await failing_rename(world)
+    assert error.aftermath == "Renamed, but files may still be at the old name."
+    assert rule.hits == 3  # as often as it was told to
+
+
 async def test_a_file_whose_delete_fails_is_told(world: World) -> None:
     await world.store("/f", b"x")
     world.emulator.faults.add(Fault(operation="DeleteObject", status=403, code="AccessDenied"))

@@ -140,6 +140,24 @@ async def test_a_delete_that_fails_hides_nothing(world: World) -> None:
     assert await world.names("/") == ["f"]
 
 
+async def test_a_delete_that_was_not_begun_is_tried_again_by_the_client_alone(
+    world: World,
+) -> None:
+    await world.store("/f", b"")
+    world.emulator.faults.add(Fault(operation="DeleteObject", status=503, code="SlowDown"))
+    await refused(ErrorKind.UNAVAILABLE, world.fs.delete_file(path("/f")))
+    assert world.emulator.requests.count("DeleteObject") == 3  # as often as it was told to
+
+
+async def test_a_delete_without_an_answer_is_tried_again(world: World) -> None:
+    await world.store("/f", b"")
+    world.emulator.faults.add(
+        Fault(operation="DeleteObject", reset=True, after_commit=True, times=1)
+    )
+    await world.fs.delete_file(path("/f"))
+    assert await world.keys() == []
+
+
 # Directories
 
 

@@ -23,7 +23,7 @@ from cos_ftp_server.cos.types import DeleteFailure, ObjectMeta, ObjectOptions
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.concurrency import for_each, together
 from cos_ftp_server.vfs.copying import copy_object, is_copy
-from cos_ftp_server.vfs.tree import Tree
+from cos_ftp_server.vfs.tree import Tree, is_open
 
 __all__ = ["TreeMove"]
 
@@ -226,7 +226,7 @@ class TreeMove:
         An answer that leaves open what is gone is not followed by the same request: all are looked
         at again, since others may have been stored there by then.
         """
-        return await RetryPolicy().run(lambda _: self._try_to_delete(keys, prove))
+        return await RetryPolicy().run(lambda _: self._try_to_delete(keys, prove), is_open)
 
     async def _try_to_delete(self, keys: Collection[str], prove: "_Proof") -> int:
         """Make one attempt.

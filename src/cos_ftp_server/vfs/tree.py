@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from cos_ftp_server.cos.channel import was_not_begun
 from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.retry import RetryPolicy
 from cos_ftp_server.cos.types import ObjectMeta
@@ -21,7 +22,10 @@ from cos_ftp_server.vfs.names import Names, Target
 from cos_ftp_server.vfs.paths import ROOT, directory_key, file_key, parent_of
 from cos_ftp_server.vfs.recent import RecentChanges
 
-__all__ = ["Tree", "now"]
+__all__ = ["Tree", "is_open", "now"]
+
+_MADE_ONCE = frozenset({"delete object", "delete objects"})
+"""The client's names of them."""
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +84,7 @@ class Tree:
             kept, _ = await together(self._survives(directory, besides=key), first)
             if not kept:
                 await self.put_marker(directory)
-            await RetryPolicy().run(lambda _: self._delete_unchanged(key), _is_unclear)
+            await RetryPolicy().run(lambda _: self._delete_unchanged(key), is_open)
         except BaseException:
             if self.recent.is_deleted(key):
                 self.recent.undelete(key, former)
@@ -111,6 +115,9 @@ class Tree:
         self.recent.wrote(ObjectMeta(key=key, size=0, etag=stored.etag, modified=now()))
 
 
-def _is_unclear(error: StorageError) -> bool:
-    """Whether it may be tried again: an answer got lost, or none came."""
-    return error.temporary and error.kind is not ErrorKind.CHANGED
+def is_open(error: StorageError) -> bool:
+    """Whether it is open what a request has done that the client makes only once.
+
+    Only that is left to try again: all else the client has tried as often as it makes sense.
+    """
+    return error.operation in _MADE_ONCE and error.temporary and not was_not_begun(error)
