@@ -276,5 +276,42 @@ async def test_what_is_stored_is_known_before_anybody_else_has_a_turn(world: Wor
     assert await world.load("/a") == content
 
 
-async def _rename(world: World) -> None:
-    await (await world.fs.prepare_rename(path("/a"))).to(path("/b"))
+async def _rename(world: World, source: str = "/a", target: str = "/b") -> None:
+    await (await world.fs.prepare_rename(path(source))).to(path(target))
+
+
+async def test_a_rename_onto_a_file_that_is_being_appended_to(world: World) -> None:
+    """Whoever publishes second sees what the first has done."""
+    await world.store("/b", b"old")
+    await world.store("/x", b"renamed")
+    async with world.fs.open_writer(path("/b"), offset=END) as writer:
+        await writer.write(b" and more")
+        hold = asyncio.Event()
+        world.emulator.faults.add(Fault(operation="CopyObject", hold=hold))
+        rename = asyncio.create_task(_rename(world, "/x", "/b"))
+        await world.emulator.requests.wait_for("CopyObject")
+        commit = asyncio.create_task(writer.commit())
+        hold.set()
+        await rename
+        with pytest.raises(StorageError) as caught:
+            await commit
+    assert caught.value.kind is ErrorKind.CHANGED
+    assert await world.load("/b") == b"renamed"
+
+
+async def test_a_source_that_others_replace_during_a_long_copy_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cos_ftp_server.vfs.renaming._LONG_COPY_S", 0.0)
+    await world.store("/a", b"old")
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="CopyObject", hold=hold, after_commit=True))
+    rename = asyncio.create_task(_rename(world))
+    await world.appears("b")
+    await world.client.put_object("a", b"new, from elsewhere")
+    hold.set()
+    with pytest.raises(StorageError) as caught:
+        await rename
+    assert caught.value.kind is ErrorKind.CHANGED
+    assert await world.load("/a") == b"new, from elsewhere"
+    assert await world.load("/b") == b"old"

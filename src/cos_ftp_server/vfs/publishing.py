@@ -74,7 +74,6 @@ class Publication:
         self._turn = recent.turn(key)
         self._holds_turn = False
         self._is_created = False
-        self._is_asked = False  # whether the store may have begun to replace what is there
         self._was_deleted = False  # by this server, whatever the look at the name has seen
         self._creating: asyncio.Task[Stored] | None = None  # a PUT that replaces nothing
         self._replacing: asyncio.Task[Stored] | None = None  # a PUT that may
@@ -84,8 +83,7 @@ class Publication:
     def is_under_way(self) -> bool:
         """Whether the old file may be gone, or is: only the outcome can tell."""
         tasks = (self._replacing, self._completing)
-        is_asked = self._is_asked and any(task and not _has_failed(task) for task in tasks)
-        return self._is_created or is_asked
+        return self._is_created or any(task and not _has_failed(task) for task in tasks)
 
     async def put(self, body: memoryview, crc: int, confirming: asyncio.Task[None]) -> Stored:
         """Store a file that is a single object.
@@ -102,7 +100,8 @@ class Publication:
         # 10 ms, which is too long for the event loop.
         md5 = await asyncio.to_thread(_md5, body)
         send = partial(self._send, body, crc, forbid=not self._may_replace, md5=md5)
-        self._replacing = asyncio.create_task(self._take_turn(send, len(body), crc))
+        await self._take_turn()
+        self._replacing = asyncio.create_task(self._use_turn(send, len(body), crc))
         return await asyncio.shield(self._replacing)
 
     async def _create(
@@ -191,18 +190,26 @@ class Publication:
                 return there
             raise
 
-    async def _take_turn(
+    async def _take_turn(self) -> None:
+        """Wait until nobody else replaces the file, and make sure that it is still the same.
+
+        Of two sessions that append to it at the same time, neither has seen what the other
+        brings; and who renames or deletes must see it.
+        """
+        await self._turn.acquire()
+        self._holds_turn = True
+        await self.check_continued()
+
+    async def _use_turn(
         self, publish: Callable[[], Coroutine[Any, Any, Stored]], size: int, crc: int | None
     ) -> Stored:
-        """Replace the file while nobody else does: of two sessions that append to it at the same
-        time, neither has seen what the other brings; and who renames or deletes must see it.
-        """
-        async with self._turn:
-            await self.check_continued()
-            self._is_asked = True
+        """Replace the file, once this has begun whatever becomes of who waits for it."""
+        try:
             stored = await publish()
             self._note(stored, size, crc)
             return stored
+        finally:
+            self._end_turn()
 
     def _note(self, stored: Stored, size: int, crc: int | None) -> None:
         """Let everybody here know of the new file, before anybody else has a turn."""
@@ -246,7 +253,8 @@ class Publication:
             raise refusal
         await confirming
         complete = partial(self._complete, upload_id, parts, size, crc)
-        self._completing = asyncio.create_task(self._take_turn(complete, size, crc))
+        await self._take_turn()
+        self._completing = asyncio.create_task(self._use_turn(complete, size, crc))
         return await asyncio.shield(self._completing)
 
     async def _complete(
@@ -319,8 +327,6 @@ class Publication:
             if self._replacing is not None:
                 await dismiss(self._replacing)
             if self._completing is not None:
-                if not self._is_asked:
-                    await dismiss(self._completing)
                 await asyncio.wait((self._completing,))
                 if not _has_failed(self._completing):
                     _log.warning("%r was complete when its upload was broken off", self._key)

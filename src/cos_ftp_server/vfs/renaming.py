@@ -3,6 +3,8 @@
 COS cannot rename, so objects are copied, and then deleted. It must not know how a tree is moved.
 """
 
+import time
+
 from cos_ftp_server.cos.types import ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
@@ -20,6 +22,10 @@ from cos_ftp_server.vfs.paths import (
 from cos_ftp_server.vfs.tree import Tree, now
 
 __all__ = ["DirectoryRename", "FileRename"]
+
+_LONG_COPY_S = 1.0
+"""From here on the source is looked at again before it is deleted. Most copies take less, and a
+round trip more would be felt."""
 
 
 class FileRename:
@@ -51,16 +57,33 @@ class FileRename:
         tree, meta = self._tree, self._meta
         key = file_key(target, tree.prefix)
         options = tree.rules.renamed_options(meta.options, name_of(self._source), name_of(target))
-        found, (stored, is_new) = await together(
-            tree.look_at_target(target), self._copy_object(key, options)
-        )
-        if is_new and (refusal := found.refusal()):
-            await tree.client.delete_object(key)
-            raise refusal
-        self._is_copied = True
-        tree.recent.wrote(
-            ObjectMeta(key=key, size=meta.size, etag=stored.etag, modified=now(), crc64=meta.crc64)
-        )
+        begun = time.monotonic()
+        async with tree.recent.turn(key):  # who appends to the target must see that it is replaced
+            found, (stored, is_new) = await together(
+                tree.look_at_target(target), self._copy_object(key, options)
+            )
+            if is_new and (refusal := found.refusal()):
+                await tree.client.delete_object(key)
+                raise refusal
+            self._is_copied = True
+            tree.recent.wrote(
+                ObjectMeta(
+                    key=key, size=meta.size, etag=stored.etag, modified=now(), crc64=meta.crc64
+                )
+            )
+        if time.monotonic() - begun > _LONG_COPY_S:
+            await self._check_unchanged()
+
+    async def _check_unchanged(self) -> None:
+        """Raise CHANGED if somebody else has replaced the source meanwhile: it must stay.
+
+        What this server itself stores is known without asking.
+        """
+        meta = await self._tree.client.head_object(self._meta.key)
+        if meta.etag != self._meta.etag:
+            raise StorageError(
+                ErrorKind.CHANGED, operation="rename", key=self._meta.key, temporary=True
+            )
 
     async def _copy_object(self, key: str, options: ObjectOptions) -> tuple[Stored, bool]:
         """Copy, and say whether the copy has replaced nothing."""
