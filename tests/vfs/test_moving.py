@@ -20,6 +20,7 @@ from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs import moving, recent, resume
 from cos_ftp_server.vfs.cosfs import CosFileSystem
+from cos_ftp_server.vfs.creation import CreationRules
 from cos_ftp_server.vfs.moving import TreeMove
 from cos_ftp_server.vfs.recent import RecentChanges
 from tests.vfs.conftest import MIB, World, path, random_bytes
@@ -268,6 +269,75 @@ async def test_of_two_renames_to_one_name_only_one_happens(world: World, tree: l
     assert [error.kind for error in refused] == [ErrorKind.EXISTS] * 2
     keys = [key for key in await world.keys() if not key.endswith("/")]
     assert keys in (sorted([*tree, "e/other"]), sorted([*moved(tree), "x/other"]))
+
+
+# The claim of the new name
+
+
+@pytest.mark.parametrize("after_commit", [False, True])
+@pytest.mark.parametrize("effect", [Fault(reset=True), Fault(status=500, code="InternalError")])
+async def test_a_claim_without_an_answer_is_kept(
+    world: World, tree: list[str], effect: Fault, *, after_commit: bool
+) -> None:
+    world.emulator.faults.add(
+        replace(
+            effect,
+            operation="PutObject",
+            key=lambda key: key == "e/",
+            after_commit=after_commit,
+            times=1,
+        )
+    )
+    await rename(world.fs, "/d", "/e")
+    assert await world.keys() == moved(tree)
+
+
+async def test_a_claim_that_is_refused_leaves_what_is_there(world: World, tree: list[str]) -> None:
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="PutObject", hold=hold, times=1))
+    move = asyncio.create_task(failing_rename(world))
+    await world.emulator.requests.wait_for("PutObject", "e/")
+    await world.client.put_object("e/", b"")
+    hold.set()
+    assert (await move).kind is ErrorKind.EXISTS
+    assert await world.keys() == [*tree, "e/"]
+
+
+@pytest.mark.parametrize("after_commit", [False, True])
+@pytest.mark.parametrize("answers", [False, True])
+async def test_a_claim_that_nobody_waits_for_is_taken_back(
+    world: World,
+    tree: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    after_commit: bool,
+    answers: bool,
+) -> None:
+    hold = asyncio.Event()
+    world.emulator.faults.add(
+        Fault(
+            operation="PutObject",
+            key=lambda key: key == "e/",
+            hold=hold,
+            after_commit=after_commit,
+        )
+    )
+    if not answers:
+        monkeypatch.setattr(moving, "_SETTLE_S", 0.1)
+    task = asyncio.create_task(rename(world.fs, "/d", "/e"))
+    await world.emulator.requests.wait_for("PutObject", "e/")
+    if after_commit:
+        await world.appears("e/")
+    task.cancel()
+    await asyncio.sleep(0)
+    if answers:
+        hold.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await world.cleanups.aclose(10)
+    assert await world.keys() == tree
+    world.emulator.faults.clear()
+    await rename(world.fs, "/d", "/e")  # the name is free
 
 
 # Deletes that fail, and what comes meanwhile
@@ -558,6 +628,9 @@ class EndlessStore:
     async def head_object(self, key: str) -> ObjectMeta:
         return self._meta(key)
 
+    async def put_object(self, key: str, body: bytes, **_: object) -> Stored:
+        return Stored(etag='""')
+
     async def copy_object(self, source: str, key: str, **_: object) -> Stored:
         self.copied += 1
         return Stored(etag=self._meta(source).etag)
@@ -586,8 +659,7 @@ async def test_memory_does_not_grow_with_the_tree(
     monkeypatch.setattr(recent, "_MOST", 10)
     monkeypatch.setattr(moving, "_PAGE", 50)
     store = EndlessStore(2500, refuses_deletes=refuses_deletes)
-    rules = SimpleNamespace(server_side_encryption="")
-    tree = SimpleNamespace(client=store, recent=RecentChanges(), rules=rules)
+    tree = SimpleNamespace(client=store, recent=RecentChanges(), rules=CreationRules())
     tracemalloc.start()
     refusal = pytest.raises(StorageError, match="2500 files are still at the old name")
     try:

@@ -16,14 +16,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coro
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TypeVar
+from uuid import uuid4
 
 from cos_ftp_server.cos.parse_error import classify
 from cos_ftp_server.cos.retry import RetryPolicy
-from cos_ftp_server.cos.types import DeleteFailure, ObjectMeta, ObjectOptions
+from cos_ftp_server.cos.types import DeleteFailure, ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.concurrency import for_each, together
 from cos_ftp_server.vfs.copying import copy_object, is_copy
-from cos_ftp_server.vfs.tree import Tree, is_open
+from cos_ftp_server.vfs.tree import Tree, is_open, now
 
 __all__ = ["TreeMove"]
 
@@ -47,7 +48,7 @@ _log = logging.getLogger(__name__)
 class TreeMove:
     """One move of all below the key prefix `source` to below `target`; both end with "/".
 
-    The target's marker must have been stored for this move, with nothing else there.
+    There must be nothing at the target.
     """
 
     def __init__(self, tree: Tree, source: str, target: str) -> None:
@@ -68,8 +69,10 @@ class TreeMove:
     async def run(self) -> None:
         """Copy all, and only then delete; what cannot be copied is an error, and all is undone.
 
-        Raises StorageError, whose aftermath says what is where.
+        Raises EXISTS if another move has the same target, and other StorageErrors, whose aftermath
+        says what is where.
         """
+        await self._claim()
         try:
             await self._copy_all()
         except BaseException as error:
@@ -112,6 +115,49 @@ class TreeMove:
                 yield {key: found[key] for key in keys[start : start + _PAGE]}
             if not marker:
                 return
+
+    # Claiming
+
+    async def _claim(self) -> None:
+        """Store the target's marker, and make sure that it does not stay if this fails.
+
+        Of two moves to one name at the same time, the store lets only one be the first. Only what
+        the marker itself tells proves whose it is: that of another move has the same ETag.
+        """
+        claim = ("claim", uuid4().hex)
+        try:
+            await for_each(self._store_claim, (claim,), at_once=1, settle_s=_SETTLE_S)
+        except asyncio.CancelledError:
+            self.may_break_off = False
+            if await self._is_claimed(claim):
+                await self._take_marker_away()
+            raise
+
+    async def _store_claim(self, claim: tuple[str, str]) -> None:
+        options = replace(self._tree.rules.marker_options(), metadata=(claim,))
+
+        async def put(_: int) -> Stored:
+            return await self._client.put_object(
+                self._target, b"", options=options, forbid_overwrite=True
+            )
+
+        etag = ""
+        try:
+            etag = (await RetryPolicy().run(put, is_open)).etag
+        except StorageError as error:
+            may_be_own = error.kind is ErrorKind.EXISTS or error.temporary  # of an earlier try
+            if not may_be_own or not await self._is_claimed(claim):
+                raise
+        self._recent.wrote(ObjectMeta(key=self._target, size=0, etag=etag, modified=now()))
+
+    async def _is_claimed(self, claim: tuple[str, str]) -> bool:
+        marker = await self._find(self._target)
+        return marker is not None and claim in marker.options.metadata
+
+    async def _take_marker_away(self) -> None:
+        await self._client.delete_object(self._target)
+        if not any(self._recent.below(self._target).values()):
+            self._recent.deleted(self._target)
 
     # Copying
 
@@ -279,9 +325,7 @@ class TreeMove:
                 left += await self._delete_proven(keys, self._source_finder(page))
                 if max(page) >= self._reached:
                     break
-            await self._client.delete_object(self._target)
-            if not any(self._recent.below(self._target).values()):
-                self._recent.deleted(self._target)
+            await self._take_marker_away()
         except StorageError as error:
             _log.error("copies left behind below %r: %s", self._target, error)
             return False

@@ -106,8 +106,8 @@ class DirectoryRename:
     async def to(self, target: VirtualPath) -> None:
         """Move the whole tree to a name that is not taken.
 
-        When the caller is cancelled while objects are copied, all is undone; later on, the move
-        goes on to its end.
+        When the caller is cancelled before all objects are copied, all is undone; later on, the
+        move goes on to its end.
         """
         tree = self._tree
         check_name(target, tree.prefix, is_directory=True)
@@ -116,8 +116,6 @@ class DirectoryRename:
         if target == ROOT or target.startswith(f"{self._source}/"):
             raise StorageError(ErrorKind.BAD_NAME, operation="rename", key=target)
         await self._check_free(target)
-        # Of two moves to one name at the same time, the store lets only one be the first.
-        await tree.put_marker(target, forbid_overwrite=True)
         old, new = directory_key(self._source, tree.prefix), directory_key(target, tree.prefix)
         move = TreeMove(tree, old, new)
         await tree.cleanups.see_through(

@@ -24,8 +24,8 @@ from cos_ftp_server.vfs.recent import RecentChanges
 
 __all__ = ["Tree", "is_open", "now"]
 
-_MADE_ONCE = frozenset({"delete object", "delete objects"})
-"""The client's names of them."""
+_MADE_ONCE = frozenset({"delete object", "delete objects", "put object"})
+"""The client's names of what it can be told to make once."""
 
 _log = logging.getLogger(__name__)
 
@@ -106,17 +106,15 @@ class Tree:
         key = directory_key(path, self.prefix)
         return path == ROOT or await self.names.has_entries(key, besides=besides)
 
-    async def put_marker(self, path: VirtualPath, *, forbid_overwrite: bool = False) -> None:
+    async def put_marker(self, path: VirtualPath) -> None:
         """Store the object that makes `path` a directory, whatever lies in it."""
         key = directory_key(path, self.prefix)
-        stored = await self.client.put_object(
-            key, b"", options=self.rules.marker_options(), forbid_overwrite=forbid_overwrite
-        )
+        stored = await self.client.put_object(key, b"", options=self.rules.marker_options())
         self.recent.wrote(ObjectMeta(key=key, size=0, etag=stored.etag, modified=now()))
 
 
 def is_open(error: StorageError) -> bool:
-    """Whether it is open what a request has done that the client makes only once.
+    """Whether it is open what a request has done that the client was told to make only once.
 
     Only that is left to try again: all else the client has tried as often as it makes sense.
     """
