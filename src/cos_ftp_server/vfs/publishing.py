@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from cos_ftp_server.cos.channel import was_not_begun
 from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.types import CompletedPart, ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
@@ -162,7 +163,9 @@ class Publication:
                     if there := await self._look(len(body), crc):
                         return there
                     raise
-                if not error.temporary or attempt == _ATTEMPTS - 1:
+                # What certainly was not begun has been tried as often as it makes sense.
+                is_open = error.temporary and not was_not_begun(error)
+                if not is_open or attempt == _ATTEMPTS - 1:
                     raise
             await asyncio.sleep(_pause(attempt))
         raise self._error(ErrorKind.UNAVAILABLE)
