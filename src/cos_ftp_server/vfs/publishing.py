@@ -75,6 +75,7 @@ class Publication:
         self._turn = recent.turn(key)
         self._holds_turn = False
         self._is_created = False
+        self._can_look = True
         self._was_deleted = False  # by this server, whatever the look at the name has seen
         self._creating: asyncio.Task[Stored] | None = None  # a PUT that replaces nothing
         self._replacing: asyncio.Task[Stored] | None = None  # a PUT that may
@@ -153,7 +154,8 @@ class Publication:
     async def _send_new(self, body: memoryview, crc: int) -> Stored:
         """PUT where no file may be; raise EXISTS only for a file of somebody else.
 
-        Hence a look after each try of which it is unclear what has become of it.
+        Hence a look after each try of which it is unclear what has become of it. What certainly was
+        not begun has been tried often enough, and a store that cannot even be looked at is down.
         """
         for attempt in range(_ATTEMPTS):
             try:
@@ -163,9 +165,8 @@ class Publication:
                     if there := await self._look(len(body), crc):
                         return there
                     raise
-                # What certainly was not begun has been tried as often as it makes sense.
-                is_open = error.temporary and not was_not_begun(error)
-                if not is_open or attempt == _ATTEMPTS - 1:
+                may_retry = error.temporary and not was_not_begun(error) and self._can_look
+                if not may_retry or attempt == _ATTEMPTS - 1:
                     raise
             await asyncio.sleep(_pause(attempt))
         raise self._error(ErrorKind.UNAVAILABLE)
@@ -314,6 +315,7 @@ class Publication:
         try:
             meta = await self._client.head_object(self._key)
         except StorageError as error:
+            self._can_look = error.kind is ErrorKind.NOT_FOUND
             _log.warning("cannot tell whether %r was stored: %s", self._key, error)
             return None
         if crc is None or meta.size != size or meta.crc64 != crc:
