@@ -47,10 +47,10 @@ class CommandSpec:
 
     `help`: the argument's syntax and what it is for. `rfc`: where it is specified.
     `permission`: all of these flags are needed.
-    `opens_data`: a data connection must be on its way (PASV, EPSV, PORT or EPRT came before). It
-    uses a pending REST and ALLO up.
+    `opens_data`: a data connection must be on its way (PASV, EPSV, PORT or EPRT came before).
     `during_transfer`: answered at once while a transfer runs; the others wait for its end.
-    `keeps_rename`: a pending RNFR is still pending after this command; all others drop it.
+    `keeps_restart`, `keeps_rename`: a pending REST or RNFR is still pending after this command;
+    all others drop it.
     `secret`: the argument must not be logged.
     `implemented`: if not, the verb is known and answered 502.
     `alias_of`: the verb of which this is another name, "" for none.
@@ -65,6 +65,7 @@ class CommandSpec:
     needs_login: bool = True
     opens_data: bool = False
     during_transfer: bool = False
+    keeps_restart: bool = False
     keeps_rename: bool = False
     secret: bool = False
     implemented: bool = True
@@ -105,19 +106,23 @@ _DIRECTORIES = (
 )
 
 _DATA_CONNECTION = (
-    CommandSpec("PASV", "let the server wait for the data connection", _959),
+    CommandSpec("PASV", "let the server wait for the data connection", _959, keeps_restart=True),
     CommandSpec(
         "EPSV",
         "[1|2|ALL]: let the server wait, on IPv4 or IPv6",
         "RFC 2428 section 3",
         _OPT,
+        keeps_restart=True,
     ),
-    CommandSpec("PORT", "h1,h2,h3,h4,p1,p2: let the server connect", _959, _REQ),
+    CommandSpec(
+        "PORT", "h1,h2,h3,h4,p1,p2: let the server connect", _959, _REQ, keeps_restart=True
+    ),
     CommandSpec(
         "EPRT",
         "|1 or 2|address|port|: let the server connect, IPv4 or IPv6",
         "RFC 2428 section 2",
         _REQ,
+        keeps_restart=True,
     ),
     CommandSpec("TYPE", "A|I|L 8: ASCII or binary", _959, _REQ),
     CommandSpec("MODE", "S: stream", _959, _REQ),
@@ -151,7 +156,9 @@ _FILES = (
     CommandSpec(
         "STOU", "[path]: send a file under a new name", _959, _OPT, _WRITE, opens_data=True
     ),
-    CommandSpec("REST", "offset: start the next transfer there", _3659 + "5", _REQ),
+    CommandSpec(
+        "REST", "offset: start the next transfer there", _3659 + "5", _REQ, keeps_restart=True
+    ),
     CommandSpec("ALLO", "bytes [R bytes]: announce the size of a file", _959, _REQ),
     CommandSpec("DELE", "path: delete a file", _959, _REQ, _DELETE),
     CommandSpec("RNFR", "path: choose what to rename", _959, _REQ, _WRITE, keeps_rename=True),

@@ -149,6 +149,7 @@ USER_FIRST = Reply.of(503, "Send USER first.")  # RFC 959 section 5.4 (PASS)
 ALREADY_LOGGED_IN = Reply.of(503, "Already logged in.")  # RFC 959 section 5.4 (PASS)
 RNFR_FIRST = Reply.of(503, "Send RNFR first.")  # RFC 959 section 5.4 (RNTO)
 EPSV_ONLY = Reply.of(503, "Only EPSV is allowed after EPSV ALL.")  # RFC 2428 section 4
+REST_IS_LOST = Reply.of(503, "Send REST right before STOR.")  # RFC 3659 section 5.3
 NO_REST_BEFORE_APPE = Reply.of(503, "APPE goes to the end; REST is for STOR.")  # RFC 959 4.1.3
 NOTHING_TO_RESUME = Reply.of(504, "A new file has nothing to resume.")  # RFC 959 section 5.4
 BAD_PARAMETER = Reply.of(504, "Parameter not supported.")  # RFC 959 section 5.4

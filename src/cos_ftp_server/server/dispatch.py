@@ -220,8 +220,9 @@ class Dispatcher:
         """Return the exchange, and forget what held for this command only."""
         session, spec = self._session, command.spec
         exchange = Exchange(session, self._control, command)
+        if not spec.keeps_restart:
+            session.drop_restart(is_used=spec.opens_data)
         if spec.opens_data:
-            session.restart_offset = 0
             session.announced_size = None
         return exchange
 

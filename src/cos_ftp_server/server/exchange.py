@@ -45,6 +45,7 @@ class Exchange:
         "is_keeping",
         "keeps_interrupted",
         "path",
+        "restart_is_lost",
         "restart_offset",
         "session",
         "started",
@@ -57,6 +58,7 @@ class Exchange:
         self.started = time.monotonic()
         self.restart_offset = session.restart_offset
         """From a REST that still holds for this command."""
+        self.restart_is_lost = session.restart_is_lost
         self.announced_size = session.announced_size
         """From ALLO, bytes; None without one."""
         self.path = ""

@@ -88,6 +88,7 @@ def test_rules_that_span_rows() -> None:
         "USER PASS ACCT QUIT REIN NOOP FEAT OPTS SYST HELP STAT CLNT ABOR"
     )
     assert verbs([row for row in ROWS if row.during_transfer]) == words("ABOR HELP NOOP QUIT STAT")
+    assert verbs([row for row in ROWS if row.keeps_restart]) == words("REST PASV EPSV PORT EPRT")
     assert verbs([row for row in ROWS if row.keeps_rename]) == {"RNFR"}
     assert verbs([row for row in LIVE if row.opens_data]) == words(
         "LIST NLST MLSD RETR STOR APPE STOU"

@@ -37,8 +37,11 @@ async def handle_stor(exchange: Exchange, argument: str) -> Reply:
     """Receive a file, which replaces one of that name when all of it is stored.
 
     After REST it begins with that many bytes of the old one, as clients expect that resume an
-    upload (RFC 3659 section 5.4); what was behind them is gone.
+    upload (RFC 3659 section 5.4); what was behind them is gone. A REST that another command has
+    made void is not passed over in silence: the file would be replaced by its own end.
     """
+    if exchange.restart_is_lost:
+        return replies.REST_IS_LOST
     path = exchange.session.resolve(argument)
     return await upload(exchange, path, replies.OPENING_DATA, offset=exchange.restart_offset)
 
@@ -68,6 +71,7 @@ async def handle_rest(exchange: Exchange, argument: str) -> Reply:
     if offset and session.transfer_type is TransferType.ASCII:
         return replies.REST_NEEDS_BINARY
     session.restart_offset = offset
+    session.restart_is_lost = False
     return replies.rest_accepted(offset)
 
 
