@@ -125,11 +125,6 @@ class Session:
         """Return the path that `argument` means in the working directory."""
         return resolve(self.working_directory, argument)
 
-    def drop_restart(self, *, is_used: bool) -> None:
-        """Forget a REST: a transfer has used it, or another command came in between."""
-        self.restart_is_lost = not is_used and (self.restart_is_lost or self.restart_offset > 0)
-        self.restart_offset = 0
-
     def log_in(self, account: Account) -> None:
         """Begin a login, which must have been counted by the limits."""
         self._account = account
@@ -165,9 +160,14 @@ class Session:
         self.user = ""
         self.working_directory = ROOT
         self.transfer_type = TransferType.ASCII  # RFC 959 section 5.1: the default
-        self.restart_offset: int = 0
-        self.restart_is_lost: bool = False
+        self.restart_offset = 0
+        self.restart_is_lost = False
         """Whether a REST was dropped that a client may still count on."""
         self.announced_size: int | None = None
         self.pending_rename: Rename | None = None
         self.facts: tuple[str, ...] = MLST_FACTS
+
+    def drop_restart(self, *, is_used: bool) -> None:
+        """Forget a REST: a transfer has used it, or another command came in between."""
+        self.restart_is_lost = not is_used and (self.restart_is_lost or self.restart_offset > 0)
+        self.restart_offset = 0
