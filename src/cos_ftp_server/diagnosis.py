@@ -5,15 +5,13 @@ Owns the steps and the words. Nothing secret is ever in them. It must not know w
 
 import asyncio
 import secrets
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-
-import aiohttp
 
 from cos_ftp_server.buckets import bucket_address, creation_rules, open_bucket, uses_role
 from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.credentials import METADATA_URL, RENEWAL, RoleCredentials
+from cos_ftp_server.cos.http_error import HttpError, Trouble
 from cos_ftp_server.cos.retry import RetryPolicy
 from cos_ftp_server.cos.transport import Timeouts, Transport, create_transport
 from cos_ftp_server.errors import ErrorKind, StorageError
@@ -150,7 +148,7 @@ class _Examination:
 
     async def _read_back(self, key: str) -> str:
         try:
-            async with self._client.get_object(key) as body:
+            async with await self._client.get_object(key) as body:
                 content = b""
                 while chunk := await body.read():
                     content += chunk
@@ -223,20 +221,20 @@ def _explain_connection(error: StorageError, account: AccountSettings) -> str:
     key = "cos_endpoint" if account.cos_endpoint else "cos_region"
     host = bucket_address(account).host
     match error.__cause__:
-        case aiohttp.ClientConnectorDNSError():
+        case HttpError(trouble=Trouble.DNS):
             return f"{key} is wrong, or DNS does not work on this machine: no address for {host}"
-        case aiohttp.ClientConnectorCertificateError():
+        case HttpError(trouble=Trouble.CERTIFICATE):
             return (
                 f"the certificate of {host} is not trusted: {key} must be a name that is in it, "
                 "and this machine must know who issued it"
             )
-        case aiohttp.ClientConnectorSSLError() | ssl.SSLError():
+        case HttpError(trouble=Trouble.HANDSHAKE):
             return f"no TLS with {host}: if it speaks plain HTTP, cos_protocol must be http"
-        case aiohttp.ClientConnectorError():
+        case HttpError(trouble=Trouble.UNREACHABLE):
             return f"nobody answers at {host}: {key} is wrong, or a firewall is in the way"
-        case TimeoutError():
+        case HttpError(trouble=Trouble.CONNECT_TIMEOUT | Trouble.TIMEOUT):
             return f"{host} does not answer in time: is a firewall in the way?"
-        case aiohttp.ClientError() | OSError():
+        case HttpError():
             return _explain_stranger(account)
         case _:
             return ""

@@ -81,7 +81,7 @@ class Storage:
         """Return the account's files; nothing is asked of the store yet."""
         if uses_role(account):
             self._role.start()
-        origin = bucket_address(account).origin
+        origin = bucket_address(account).url
         engine = UploadEngine(
             client=open_bucket(self._transport, account, self._role),
             pool=self._pool,

@@ -138,7 +138,7 @@ class Sweep:
         for account in accounts:
             if "W" in account.authority:
                 found = (account, open_client(account))
-                self._clients[bucket_address(account).origin].append(found)
+                self._clients[bucket_address(account).url].append(found)
         self._obstacles: dict[str, str] = {}  # by origin: why the store does nothing at all
 
     async def run(self) -> None:

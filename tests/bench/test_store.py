@@ -26,7 +26,7 @@ def content(size: int) -> bytes:
 
 async def read(client: CosClient, key: str, *, first: int = 0, last: int | None = None) -> bytes:
     chunks = []
-    async with client.get_object(key, first=first, last=last) as body:
+    async with await client.get_object(key, first=first, last=last) as body:
         while chunk := await body.read():
             chunks.append(chunk)
     return b"".join(chunks)
@@ -73,7 +73,7 @@ async def test_nothing_is_replaced_where_that_is_forbidden(client: CosClient) ->
 
 async def test_a_changed_object_is_noticed(client: CosClient) -> None:
     with pytest.raises(StorageError) as caught:
-        async with client.get_object(sized_name(9, 0), if_match='"other"'):
+        async with await client.get_object(sized_name(9, 0), if_match='"other"'):
             pass
     assert caught.value.kind is ErrorKind.CHANGED
 

@@ -306,7 +306,7 @@ async def test_a_gateway_that_runs_sweeps_from_time_to_time(
     monkeypatch.setattr(storage, "_SWEEP_PAUSES_S", (0.01,))
     world = await start()
     files = RecordFiles(tmp_path / "log" / "uploads")
-    record = await files.add(bucket_address(world.settings.accounts[0]).origin, "file")
+    record = await files.add(bucket_address(world.settings.accounts[0]).url, "file")
     upload_id = await somebody.initiate_multipart("file")
     await record.name(upload_id)
     assert await uploads(world.emulator) == {("file", upload_id)}
@@ -335,7 +335,7 @@ async def test_a_sweep_that_failed_unexpectedly_is_not_the_last_one(
     monkeypatch.setattr(RecordFiles, "names", fail_once)
     files = RecordFiles(tmp_path / "log" / "uploads")
     world = await start()
-    record = await files.add(bucket_address(world.settings.accounts[0]).origin, "file")
+    record = await files.add(bucket_address(world.settings.accounts[0]).url, "file")
     await record.name(await somebody.initiate_multipart("file"))
     record.leave()
     await until(lambda: not records(tmp_path / "log"))
@@ -475,7 +475,7 @@ async def sweep_here(
 
 
 async def leave_nameless(files: RecordFiles, world: World, key: str) -> None:
-    origin = bucket_address(world.settings.accounts[0]).origin
+    origin = bucket_address(world.settings.accounts[0]).url
     (await files.add(origin, key)).leave()
 
 
@@ -488,7 +488,7 @@ async def test_without_an_upload_id_only_what_has_no_part_and_no_other_record_is
     with_a_part = await somebody.initiate_multipart("file")
     await somebody.upload_part("file", with_a_part, 1, b"part")
     named = await somebody.initiate_multipart("file")
-    origin = bucket_address(world.settings.accounts[0]).origin
+    origin = bucket_address(world.settings.accounts[0]).url
     another = await files.add(origin, "file")
     await another.name(named)
     findings = {finding.outcome: finding for finding in await sweep_here(files, world, somebody)}

@@ -55,7 +55,7 @@ class World:
         async with self.fs.open_reader(path(name), offset) as reader:
             chunks = []
             while chunk := await reader.read():
-                chunks.append(chunk)
+                chunks.append(bytes(chunk))  # its memory is used again
             assert reader.info.size - offset == sum(map(len, chunks))
         return b"".join(chunks)
 

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 
 from cos_ftp_server.errors import ErrorKind, StorageError
 
-__all__ = ["BucketAddress", "check_key", "encode", "encode_path"]
+__all__ = ["BucketAddress", "Origin", "check_key", "encode", "encode_path"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _UNRESERVED = "-_.~"  # RFC 3986 section 2.3, beside letters and digits
@@ -45,6 +45,28 @@ def check_key(key: str, max_bytes: int, operation: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Whom to connect to; `host` is a name or an address, without brackets."""
+
+    is_secure: bool
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> "Origin":
+        """Return the origin of a URL. Raises ValueError for one without a host.
+
+        >>> Origin.of("http://[::1]:90/x")
+        Origin(is_secure=False, host='::1', port=90)
+        """
+        parts = urlsplit(url)
+        if not parts.hostname:
+            raise ValueError(f"no host: {url!r}")
+        port = parts.port or _DEFAULT_PORTS[parts.scheme]
+        return cls(parts.scheme == "https", parts.hostname, port)
+
+
+@dataclass(frozen=True, slots=True)
 class BucketAddress:
     """One bucket's place on the network; `bucket` is the full `name-appid`.
 
@@ -62,8 +84,10 @@ class BucketAddress:
     """What the Host header says: lower case, with the port unless it is the scheme's own."""
     path_prefix: str = field(init=False)
     """"" or, path style, "/<bucket>"."""
-    origin: str = field(init=False)
+    url: str = field(init=False)
     """scheme://host/<path_prefix>, without a trailing slash."""
+    origin: Origin = field(init=False)
+    """Whom to connect to."""
 
     def __post_init__(self) -> None:
         if self.scheme not in _DEFAULT_PORTS:
@@ -76,7 +100,8 @@ class BucketAddress:
         prefix = f"/{self.bucket}" if path_style else ""
         object.__setattr__(self, "host", host)
         object.__setattr__(self, "path_prefix", prefix)
-        object.__setattr__(self, "origin", f"{self.scheme}://{host}{encode_path(prefix)}")
+        object.__setattr__(self, "url", f"{self.scheme}://{host}{encode_path(prefix)}")
+        object.__setattr__(self, "origin", Origin.of(f"{self.scheme}://{host}"))
 
     def _locate(self) -> tuple[str, int | None, bool]:
         """Return host name, port and whether the bucket goes into the path."""
@@ -94,10 +119,13 @@ class BucketAddress:
             return name, parts.port, False
         return f"{self.bucket.lower()}.{name}", parts.port, False
 
-    def url(self, key: str, query: str = "") -> str:
-        """Return the URL of an object ("" means the bucket); `query` is already encoded."""
-        url = f"{self.origin}/{encode_path(key)}"
-        return f"{url}?{query}" if query else url
+    def target(self, key: str, query: str = "") -> str:
+        """Return what to ask the origin for: an object ("" means the bucket).
+
+        `query` is already encoded (RFC 9112 section 3.2.1).
+        """
+        path = f"{encode_path(self.path_prefix)}/{encode_path(key)}"
+        return f"{path}?{query}" if query else path
 
     def signed_path(self, key: str) -> str:
         """Return the decoded path that goes into a signature (COS: Request signature)."""

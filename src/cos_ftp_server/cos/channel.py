@@ -3,24 +3,22 @@
 Knows no operation of the API; `client` says what to send and how to read the answer.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import aiohttp
-
 from cos_ftp_server.cos.address import BucketAddress, encode
 from cos_ftp_server.cos.clock import StoreClock
+from cos_ftp_server.cos.connection import Body, Patience
 from cos_ftp_server.cos.dialect import Dialect
 from cos_ftp_server.cos.headers import HeaderError
+from cos_ftp_server.cos.http_error import HttpError
 from cos_ftp_server.cos.parse_error import make_error
-from cos_ftp_server.cos.payload import Body
 from cos_ftp_server.cos.retry import RetryPolicy, is_temporary
 from cos_ftp_server.cos.transport import (
-    FOREIGN_ERRORS,
     Refusal,
     Reply,
+    Stream,
     Transport,
     translate,
     was_never_sent,
@@ -44,7 +42,7 @@ class Request:
 
     operation: str
     method: str
-    limits: aiohttp.ClientTimeout
+    patience: Patience
     key: str = ""
     query: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -98,18 +96,16 @@ class Channel:
 
         return await self._retry.run(attempt, was_not_begun if request.once else may_retry)
 
-    @asynccontextmanager
-    async def stream(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Open a successful answer's body. Only opening is retried. Raises StorageError."""
+    async def stream(self, request: Request) -> Stream:
+        """Open a successful answer's body, to be closed by the caller. Only opening is retried.
 
-        async def attempt(number: int) -> aiohttp.ClientResponse:
+        Raises StorageError.
+        """
+
+        async def attempt(number: int) -> Stream:
             return await self._send(request, number, self._open)
 
-        response = await self._retry.run(attempt)
-        try:
-            yield response
-        finally:
-            response.close()
+        return await self._retry.run(attempt)
 
     def unexpected(self, request: Request, detail: str) -> StorageError:
         """Return the error for a success that does not say what it should."""
@@ -131,26 +127,26 @@ class Channel:
         is_corrected = False
         while True:
             offset_s = self._clock.offset_s
-            url, headers = self._signed(request, number)
+            target, headers = self._signed(request, number)
             try:
-                return await transmit(request, url, headers)
+                return await transmit(request, target, headers)
             except Refusal as refusal:
                 reply = refusal.reply
-            except FOREIGN_ERRORS as error:
+            except HttpError as error:
                 raise translate(error, request.operation, request.key) from error
             message = parse_error_body(reply.body)
             if (
                 is_corrected
                 or reply.status != 403
                 or not self._clock.correct(
-                    offset_s, message.code, message.message, reply.headers.get("Date", "")
+                    offset_s, message.code, message.message, reply.headers.get("date", "")
                 )
             ):
                 raise self._error(request, reply, message)
             is_corrected = True
 
     def _signed(self, request: Request, number: int) -> tuple[str, dict[str, str]]:
-        """Return URL and headers of attempt `number`."""
+        """Return the target and headers of attempt `number`."""
         headers = {"Host": self._address.host, **request.headers}
         if number > 1 and self._dialect.retry_mark:
             name, value = self._dialect.retry_mark
@@ -166,17 +162,23 @@ class Channel:
         query = "&".join(
             [f"{name}={encode(value)}" if value else name for name, value in request.query]
         )
-        return self._address.url(request.key, query), headers
+        return self._address.target(request.key, query), headers
 
-    async def _exchange(self, request: Request, url: str, headers: dict[str, str]) -> Reply:
+    async def _exchange(self, request: Request, target: str, headers: dict[str, str]) -> Reply:
         return await self._transport.exchange(
-            request.method, url, headers, request.limits, request.body, once=request.once
+            self._address.origin,
+            request.method,
+            target,
+            headers,
+            request.patience,
+            request.body,
+            once=request.once,
         )
 
-    async def _open(
-        self, request: Request, url: str, headers: dict[str, str]
-    ) -> aiohttp.ClientResponse:
-        return await self._transport.open(request.method, url, headers, request.limits)
+    async def _open(self, request: Request, target: str, headers: dict[str, str]) -> Stream:
+        return await self._transport.open(
+            self._address.origin, request.method, target, headers, request.patience
+        )
 
     def _error(self, request: Request, reply: Reply, message: StoreMessage) -> StorageError:
         return make_error(

@@ -6,13 +6,11 @@ Objects and the bucket are here, multipart uploads in `multipart`. Each method r
 
 import base64
 import hashlib
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-
-import aiohttp
+from collections.abc import Sequence
 
 from cos_ftp_server.cos.address import BucketAddress, check_key
 from cos_ftp_server.cos.channel import Channel, Request
+from cos_ftp_server.cos.connection import Body
 from cos_ftp_server.cos.dialect import COS, Dialect
 from cos_ftp_server.cos.headers import (
     HeaderError,
@@ -26,9 +24,8 @@ from cos_ftp_server.cos.headers import (
 )
 from cos_ftp_server.cos.multipart import MultipartClient, read_written
 from cos_ftp_server.cos.object_body import ObjectBody
-from cos_ftp_server.cos.payload import Body
 from cos_ftp_server.cos.retry import RetryPolicy
-from cos_ftp_server.cos.transport import Reply, Transport
+from cos_ftp_server.cos.transport import Reply, Stream, Transport
 from cos_ftp_server.cos.types import (
     NO_OPTIONS,
     CredentialProvider,
@@ -71,7 +68,7 @@ class CosClient(MultipartClient):
 
     async def head_bucket(self) -> None:
         """Check that the bucket is there and may be used (COS: HEAD Bucket). Raises NO_BUCKET."""
-        request = Request(operation="head bucket", method="HEAD", limits=self._limits.quick)
+        request = Request(operation="head bucket", method="HEAD", patience=self._limits.quick)
         try:
             await self._channel.call(request, _read_nothing)
         except StorageError as error:
@@ -94,48 +91,44 @@ class CosClient(MultipartClient):
 
         return await self._channel.call(request, read)
 
-    def get_object(
+    async def get_object(
         self, key: str, *, first: int = 0, last: int | None = None, if_match: str = ""
-    ) -> AbstractAsyncContextManager[ObjectBody]:
+    ) -> ObjectBody:
         """Open an object, or its bytes `first` to `last` (inclusive) (COS: GET Object).
 
         The end may lie beyond the object's. Raises BAD_RANGE when `first` is not below the
         size (hence for every range of an empty object), CHANGED when the ETag is not `if_match`.
-        Only opening is retried: to go on after a broken body is the caller's business.
+        Only opening is retried: to go on after a broken body is the caller's business, as is to
+        close it.
         """
-        return self._open_object(key, first, last, if_match)
-
-    @asynccontextmanager
-    async def _open_object(
-        self, key: str, first: int, last: int | None, if_match: str
-    ) -> AsyncIterator[ObjectBody]:
         headers = {}
         if first or last is not None:
             headers["Range"] = format_range(first, last)
         if if_match:
             headers["If-Match"] = if_match
-        request = self._request("get object", "GET", key, headers=headers, limits=self._limits.body)
-        async with self._channel.stream(request) as response:
-            try:
-                body = self._body(response, key, first, last)
-            except HeaderError as error:
-                raise self._channel.unexpected(request, str(error)) from error
-            yield body
+        request = self._request(
+            "get object", "GET", key, headers=headers, patience=self._limits.body
+        )
+        stream = await self._channel.stream(request)
+        try:
+            return self._body(stream, key, first, last)
+        except HeaderError as error:
+            await stream.aclose()
+            raise self._channel.unexpected(request, str(error)) from error
 
-    def _body(
-        self, response: aiohttp.ClientResponse, key: str, first: int, last: int | None
-    ) -> ObjectBody:
+    def _body(self, stream: Stream, key: str, first: int, last: int | None) -> ObjectBody:
         """Read the head of a GET's answer, making sure that it holds what was asked for."""
-        if response.status == 206:
-            start, end, size = parse_content_range(response.headers.get("Content-Range", ""))
+        headers = stream.headers
+        if stream.status == 206:
+            start, end, size = parse_content_range(headers.get("content-range", ""))
             length = end + 1 - start
         else:
-            start, length = 0, parse_length(response.headers)
+            start, length = 0, parse_length(headers)
             size = length
         if start != first or (last is not None and start + length > last + 1):
             raise HeaderError(f"bytes {start}+{length} instead of {format_range(first, last)}")
-        meta = parse_meta(key, size, response.headers, self.dialect)
-        return ObjectBody(response, meta, start, length)
+        meta = parse_meta(key, size, headers, self.dialect)
+        return ObjectBody(stream, meta, start, length)
 
     async def put_object(
         self,
@@ -165,7 +158,7 @@ class CosClient(MultipartClient):
             key,
             headers=headers,
             body=body,
-            limits=self._limits.body,
+            patience=self._limits.body,
             once=forbid_overwrite,
         )
         return await self._channel.call(request, self._read_stored)
@@ -199,7 +192,7 @@ class CosClient(MultipartClient):
             name, value = dialect.forbid_overwrite
             headers[name] = value
         request = self._request(
-            "copy object", "PUT", key, headers=headers, limits=self._limits.slow
+            "copy object", "PUT", key, headers=headers, patience=self._limits.slow
         )
         return await self._channel.call(request, read_written(dialect))
 
@@ -250,7 +243,7 @@ class CosClient(MultipartClient):
                 "Content-MD5": base64.b64encode(digest).decode(),
             },
             body=body,
-            limits=self._limits.quick,
+            patience=self._limits.quick,
             once=True,
         )
         return await self._channel.call(request, lambda reply: parse_delete_result(reply.body))
@@ -275,7 +268,7 @@ class CosClient(MultipartClient):
             operation="list objects",
             method="GET",
             query=tuple(query),
-            limits=self._limits.quick,
+            patience=self._limits.quick,
         )
         return await self._channel.call(request, lambda reply: parse_list(reply.body))
 

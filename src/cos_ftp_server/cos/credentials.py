@@ -11,9 +11,11 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from cos_ftp_server.cos.transport import FOREIGN_ERRORS, Refusal, Transport, translate
+from cos_ftp_server.cos.address import Origin
+from cos_ftp_server.cos.http_error import HttpError
+from cos_ftp_server.cos.transport import Refusal, Transport, translate
 from cos_ftp_server.cos.types import Credentials
 from cos_ftp_server.errors import ErrorKind, StorageError
 
@@ -66,7 +68,8 @@ class RoleCredentials:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._transport = transport
-        self._base_url = base_url
+        self._origin = Origin.of(base_url)
+        self._host, self._path = urlsplit(base_url)[1:3]
         self._wall = wall
         self._sleep = sleep
         self.attempted = asyncio.Event()
@@ -130,15 +133,17 @@ class RoleCredentials:
             _log.error("there are no valid keys of the role: %s", error)
 
     async def _get(self, name: str) -> bytes:
-        url = self._base_url + name
+        patience = self._transport.limits.quick
         try:
-            reply = await self._transport.exchange("GET", url, {}, self._transport.limits.quick)
+            reply = await self._transport.exchange(
+                self._origin, "GET", self._path + name, {"Host": self._host}, patience
+            )
         except Refusal as refusal:
             if refusal.reply.status == 404:
                 raise _unavailable("no role is bound to this machine") from None
             status = refusal.reply.status
             raise _unavailable(f"the metadata service answers with status {status}") from None
-        except FOREIGN_ERRORS as error:
+        except HttpError as error:
             raise translate(error, RENEWAL, "") from error
         return reply.body
 

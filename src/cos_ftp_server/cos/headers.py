@@ -33,13 +33,13 @@ _MONTHS = {
     "Nov": 11,
     "Dec": 12,
 }
-_KEPT = (
-    "Cache-Control",
-    "Content-Disposition",
-    "Content-Encoding",
-    "Content-Language",
-    "Expires",
-)
+_KEPT = {
+    "cache-control": "Cache-Control",
+    "content-disposition": "Content-Disposition",
+    "content-encoding": "Content-Encoding",
+    "content-language": "Content-Language",
+    "expires": "Expires",
+}
 """Headers that COS keeps and gives back (COS: PUT Object); only other tools set them."""
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
@@ -96,7 +96,7 @@ def parse_content_range(value: str) -> tuple[int, int, int]:
 
 def parse_length(headers: Mapping[str, str]) -> int:
     """Return the Content-Length. Raises HeaderError."""
-    value = headers.get("Content-Length", "")
+    value = headers.get("content-length", "")
     if not value.isdecimal():
         raise HeaderError(f"Content-Length: {value[:80]!r}")
     return int(value)
@@ -109,8 +109,8 @@ def parse_crc64(headers: Mapping[str, str], dialect: Dialect) -> int | None:
 
 
 def parse_stored(headers: Mapping[str, str], dialect: Dialect) -> Stored:
-    """Read the acknowledgement of a PUT. Raises HeaderError when there is no ETag."""
-    etag = headers.get("ETag", "")
+    """Read the acknowledgement of a PUT; names are in lower case. Raises HeaderError when there is no ETag."""
+    etag = headers.get("etag", "")
     if not etag:
         raise HeaderError("ETag is missing")
     return Stored(
@@ -137,25 +137,30 @@ def _parse_date(value: str) -> datetime:
 
 
 def parse_meta(key: str, size: int, headers: Mapping[str, str], dialect: Dialect) -> ObjectMeta:
-    """Read what HEAD and GET say about an object of `size` bytes. Raises HeaderError."""
-    modified = _parse_date(headers.get("Last-Modified", ""))
+    """Read what HEAD and GET say about an object of `size` bytes; names are in lower case.
+
+    Raises HeaderError.
+    """
+    modified = _parse_date(headers.get("last-modified", ""))
     prefix = dialect.header_prefix
     meta_prefix = f"{prefix}meta-"
     return ObjectMeta(
         key=key,
         size=size,
-        etag=headers.get("ETag", ""),
+        etag=headers.get("etag", ""),
         modified=modified,
         crc64=parse_crc64(headers, dialect),
         options=ObjectOptions(
-            content_type=headers.get("Content-Type", ""),
-            headers=tuple((name, headers[name]) for name in _KEPT if name in headers),
+            content_type=headers.get("content-type", ""),
+            headers=tuple([(_KEPT[name], headers[name]) for name in _KEPT if name in headers]),
             storage_class=headers.get(f"{prefix}storage-class", ""),
             server_side_encryption=headers.get(f"{prefix}server-side-encryption", ""),
             metadata=tuple(
-                (name[len(meta_prefix) :].lower(), value)
-                for name, value in headers.items()
-                if name.lower().startswith(meta_prefix)
+                [
+                    (name[len(meta_prefix) :], value)
+                    for name, value in headers.items()
+                    if name.startswith(meta_prefix)
+                ]
             ),
         ),
     )

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-import aiohttp
-
 from cos_ftp_server.cos.address import BucketAddress, check_key
 from cos_ftp_server.cos.channel import Channel, Request
+from cos_ftp_server.cos.connection import Body, Patience
 from cos_ftp_server.cos.dialect import Dialect
 from cos_ftp_server.cos.headers import (
     format_options,
@@ -13,7 +12,6 @@ from cos_ftp_server.cos.headers import (
     parse_crc64,
     parse_stored,
 )
-from cos_ftp_server.cos.payload import Body
 from cos_ftp_server.cos.retry import is_temporary
 from cos_ftp_server.cos.transport import Limits, Reply
 from cos_ftp_server.cos.types import (
@@ -94,7 +92,7 @@ class MultipartClient:
             key,
             query=(("partNumber", str(number)), ("uploadId", upload_id)),
             body=body,
-            limits=self._limits.body,
+            patience=self._limits.body,
         )
         return await self._channel.call(
             request, lambda reply: parse_stored(reply.headers, self.dialect)
@@ -123,7 +121,7 @@ class MultipartClient:
             key,
             query=(("partNumber", str(number)), ("uploadId", upload_id)),
             headers=headers,
-            limits=self._limits.slow,
+            patience=self._limits.slow,
         )
         return await self._channel.call(request, read_written(self.dialect))
 
@@ -152,7 +150,7 @@ class MultipartClient:
             query=(("uploadId", upload_id),),
             headers=headers,
             body=build_complete(parts),
-            limits=self._limits.slow,
+            patience=self._limits.slow,
             once=True,
         )
         return await self._channel.call(request, read_written(self.dialect))
@@ -196,7 +194,7 @@ class MultipartClient:
             operation="list uploads",
             method="GET",
             query=(("uploads", ""), *(item for item in optional if item[1])),
-            limits=self._limits.quick,
+            patience=self._limits.quick,
         )
         return await self._channel.call(request, lambda reply: parse_uploads(reply.body))
 
@@ -209,7 +207,7 @@ class MultipartClient:
         query: tuple[tuple[str, str], ...] = (),
         headers: Mapping[str, str] | None = None,
         body: Body = b"",
-        limits: aiohttp.ClientTimeout | None = None,
+        patience: Patience | None = None,
         once: bool = False,
     ) -> Request:
         """Return a request on an object. Raises BAD_NAME for a key that is none."""
@@ -221,7 +219,7 @@ class MultipartClient:
             query=query,
             headers=headers or {},
             body=body,
-            limits=limits or self._limits.quick,
+            patience=patience or self._limits.quick,
             once=once,
         )
 

@@ -1,41 +1,51 @@
 """The content of an object as it arrives. Knows one answer, not how it came to be."""
 
-import aiohttp
+from types import TracebackType
+from typing import Self
 
-from cos_ftp_server.cos.transport import FOREIGN_ERRORS, translate
+from cos_ftp_server.cos.http_error import HttpError
+from cos_ftp_server.cos.transport import Stream, translate
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import ErrorKind, StorageError
 
 __all__ = ["ObjectBody"]
 
+_PIECE_BYTES = 64 * 1024
+
 
 class ObjectBody:
-    """An opened object, or a range of one; made by `CosClient.get_object`."""
+    """An opened object, or a range of one; made by `CosClient.get_object`. `aclose` it."""
 
-    def __init__(
-        self, response: aiohttp.ClientResponse, meta: ObjectMeta, first: int, length: int
-    ) -> None:
+    __slots__ = ("_left", "_stream", "first", "meta")
+
+    def __init__(self, stream: Stream, meta: ObjectMeta, first: int, length: int) -> None:
         self.meta = meta
         """The whole object's, also for a range."""
         self.first = first
-        """Position in the object of the first byte that `read` returns."""
-        self._response = response
+        """Position in the object of the first byte that is read."""
+        self._stream = stream
         self._left = length
 
-    async def read(self) -> bytes:
-        """Return the next bytes, as many as lie in the buffer, or b"" at the end.
-
-        Raises StorageError(UNAVAILABLE, temporary) when the body ends early or stalls.
-        """
-        content = self._response.content
-        try:
-            chunk, _ = await content.readchunk()  # neither joins nor copies
-            while not chunk and not content.at_eof():  # empty at the end of an HTTP chunk
-                chunk, _ = await content.readchunk()
-        except FOREIGN_ERRORS as error:
-            raise translate(error, "get object", self.meta.key) from error
+    def take(self, most: int) -> bytes:
+        """Return the next bytes, at most `most`, if some are there already; else b""."""
+        chunk = self._stream.take(min(most, self._left))
         self._left -= len(chunk)
-        if self._left < 0 or (not chunk and self._left):
+        return chunk
+
+    async def read_into(self, memory: memoryview, least: int = 1) -> int:
+        """Receive the next bytes into `memory`; return how many, 0 at the end.
+
+        They are at least `least`, unless the end comes before. Raises StorageError(UNAVAILABLE,
+        temporary) when the body ends early or stalls.
+        """
+        if not self._left:
+            return 0
+        try:
+            count = await self._stream.read_into(memory[: self._left], least)
+        except HttpError as error:
+            raise translate(error, "get object", self.meta.key) from error
+        self._left -= count
+        if not count:
             raise StorageError(
                 ErrorKind.UNAVAILABLE,
                 operation="get object",
@@ -43,4 +53,26 @@ class ObjectBody:
                 temporary=True,
                 detail=f"body ended {self._left} bytes before its announced end",
             )
-        return chunk
+        return count
+
+    async def read(self) -> bytes:
+        """Return the next bytes, b"" at the end: for who has no memory for them. Raises as above."""
+        if piece := self.take(_PIECE_BYTES):
+            return piece
+        memory = memoryview(bytearray(min(_PIECE_BYTES, self._left)))
+        return bytes(memory[: await self.read_into(memory)])
+
+    async def aclose(self) -> None:
+        """Let the connection go; a body that was not read to its end is cut."""
+        await self._stream.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()

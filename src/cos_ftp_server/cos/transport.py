@@ -1,27 +1,28 @@
-"""HTTP as this package uses it: one pooled aiohttp session, shared by all buckets.
+"""HTTP as this package uses it: a pool of connections, shared by all buckets.
 
-Sends one attempt and returns the answer; every aiohttp, TLS, DNS and timeout error becomes a
+Sends one attempt and returns the answer; every connection, TLS, DNS and timeout error becomes a
 `StorageError` here. Knows no signing, XML or retries.
 """
 
-import ssl
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from types import TracebackType
 from typing import Self
 
-import aiohttp
-from yarl import URL
-
-from cos_ftp_server.cos.payload import Body, MemoryPayload
+from cos_ftp_server.cos.address import Origin
+from cos_ftp_server.cos.answer import Answer
+from cos_ftp_server.cos.connection import Body, Connection, Patience
+from cos_ftp_server.cos.http_error import NEVER_SENT, HttpError, Trouble
+from cos_ftp_server.cos.pool import ConnectionPool
 from cos_ftp_server.errors import ErrorKind, StorageError
 
 __all__ = [
-    "FOREIGN_ERRORS",
     "Limits",
     "Refusal",
     "Reply",
+    "Stream",
     "Timeouts",
     "Transport",
     "create_transport",
@@ -29,14 +30,14 @@ __all__ = [
     "was_never_sent",
 ]
 
-_MAX_REPLY_BYTES = 16 * 1024**2  # a page of 1000 keys of 850 escaped bytes takes 3 MiB
-_READ_BUFFER_BYTES = 64 * 1024
-"""At twice this, aiohttp stops reading. Chunks are of up to 256 KiB (what uvloop reads at once); to
-hold several of them makes malloc fault in new memory for each: 1.2 s of CPU per GiB, not 0.5."""
-
 _FIRST_FAILURE = 300  # redirects count as failures: they are never followed
-_NO_TYPE = frozenset({"Content-Type"})
-_DNS_TTL_S = 60  # COS: host names of buckets may move
+_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})  # RFC 9110 section 9.2.2
+_HAVE_LENGTH = frozenset({"PUT", "POST"})  # also of nothing (RFC 9110 section 8.6)
+
+_ALWAYS = (
+    # Objects stored with Content-Encoding must arrive as they are stored.
+    f"Accept-Encoding: identity\r\nUser-Agent: cos-ftp-server/{version('cos-ftp-server')}\r\n"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +61,15 @@ class Timeouts:
 class Limits:
     """The kinds of patience that requests need."""
 
-    quick: aiohttp.ClientTimeout
-    body: aiohttp.ClientTimeout
+    quick: Patience
+    body: Patience
     """For objects' contents, in either direction: any time, as long as bytes flow."""
-    slow: aiohttp.ClientTimeout
+    slow: Patience
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One complete answer."""
+    """One complete answer. Names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -83,102 +84,148 @@ class Refusal(Exception):  # noqa: N818 - the store has answered: no
         self.reply = reply
 
 
-class _LostError(aiohttp.ClientError):
-    """The connection broke, as an error that aiohttp does not take for a reason to try again."""
+class Stream:
+    """A successful answer whose body is received as it is asked for. Close it with `aclose`."""
 
+    __slots__ = ("_answer", "_connection", "_origin", "_pool")
 
-async def _send_once(
-    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    try:
-        return await send(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _LostError(str(error)) from error
+    def __init__(
+        self, pool: ConnectionPool, origin: Origin, connection: Connection, answer: Answer
+    ) -> None:
+        self._pool = pool
+        self._origin = origin
+        self._connection: Connection | None = connection
+        self._answer = answer
 
+    @property
+    def status(self) -> int:
+        """The status code."""
+        return self._answer.status
 
-_ONCE = (_send_once,)
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers; their names are in lower case."""
+        return self._answer.headers
+
+    def take(self, most: int) -> bytes:
+        """Return bytes of the body that are there already, b"" if there are none."""
+        return self._answer.take(most)
+
+    async def read_into(self, memory: memoryview, least: int = 1) -> int:
+        """Receive at least `least` bytes unless the body ends before, 0 at its end.
+
+        Raises HttpError.
+        """
+        if self._connection is None:
+            return 0
+        return await self._connection.read_into(memory, least)
+
+    async def aclose(self) -> None:
+        """Let the connection go; one that has not delivered the whole body is cut."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._pool.release(connection, self._origin)
 
 
 class Transport:
-    """A pool of connections. Made by `create_transport`; close it with `aclose`."""
+    """What sends requests. Made by `create_transport`; close it with `aclose`."""
 
-    def __init__(self, session: aiohttp.ClientSession, timeouts: Timeouts) -> None:
-        self._session = session
-        self._write_idle_s = timeouts.idle_s
+    def __init__(self, pool: ConnectionPool, timeouts: Timeouts) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pool = pool
         self.limits = Limits(
-            quick=_client_timeout(timeouts, timeouts.idle_s, timeouts.total_s),
-            body=_client_timeout(timeouts, timeouts.idle_s, None),
-            slow=_client_timeout(timeouts, timeouts.slow_idle_s, timeouts.slow_total_s),
+            quick=Patience(idle_s=timeouts.idle_s, total_s=timeouts.total_s),
+            body=Patience(idle_s=timeouts.idle_s, total_s=None),
+            slow=Patience(idle_s=timeouts.slow_idle_s, total_s=timeouts.slow_total_s),
         )
 
     async def open(
-        self, method: str, url: str, headers: dict[str, str], limits: aiohttp.ClientTimeout
-    ) -> aiohttp.ClientResponse:
-        """Send a request; return a successful answer, to be closed, once its head has come.
+        self,
+        origin: Origin,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        patience: Patience,
+    ) -> Stream:
+        """Send a request; return a successful answer once its head has come.
 
-        Raises Refusal.
+        Raises Refusal and HttpError.
         """
-        response = await self._request(method, url, headers, limits)
-        if response.status >= _FIRST_FAILURE:
-            raise Refusal(await _read_reply(response))
-        return response
+        head = _format_head(method, target, headers, 0)
+        connection, answer = await self._request(origin, method, head, b"", patience, streamed=True)
+        if answer.status < _FIRST_FAILURE:
+            return Stream(self._pool, origin, connection, answer)
+        try:
+            await connection.rest()
+        finally:
+            await self._pool.release(connection, origin)
+        raise Refusal(_reply(answer))
 
     async def exchange(
         self,
+        origin: Origin,
         method: str,
-        url: str,
-        headers: dict[str, str],
-        limits: aiohttp.ClientTimeout,
+        target: str,
+        headers: Mapping[str, str],
+        patience: Patience,
         body: Body = b"",
         *,
         once: bool = False,
     ) -> Reply:
-        """Send a request and return the whole of a successful answer. Raises Refusal.
+        """Send a request and return the whole of a successful answer. Raises Refusal and HttpError.
 
-        aiohttp sends PUT and others again by itself when a connection of the pool turns out to be
-        broken, unless it must be `once`. Whatever the outcome, nothing refers to the memory of
-        `body` any more afterwards.
+        What may be repeated is sent again at once when a connection that had been kept turns out to
+        be closed, unless it must be sent `once`. Whatever the outcome, nothing refers to the memory
+        of `body` any more afterwards.
         """
-        if not len(body):
-            response = await self._request(method, url, headers, limits, once=once)
-            return _accept(await _read_reply(response))
-        payload = MemoryPayload(body, self._write_idle_s)
-        try:
-            response = await self._request(method, url, headers, limits, payload, once=once)
-            payload.note_answer()
-            return _accept(await _read_reply(response))
-        finally:
-            await payload.let_go()
+        head = _format_head(method, target, headers, len(body))
+        connection, answer = await self._request(origin, method, head, body, patience, once=once)
+        await self._pool.release(connection, origin)
+        if answer.status >= _FIRST_FAILURE:
+            raise Refusal(_reply(answer))
+        return _reply(answer)
 
     async def _request(
         self,
+        origin: Origin,
         method: str,
-        url: str,
-        headers: dict[str, str],
-        limits: aiohttp.ClientTimeout,
-        payload: MemoryPayload | None = None,
+        head: bytes,
+        body: Body,
+        patience: Patience,
         *,
+        streamed: bool = False,
         once: bool = False,
-    ) -> aiohttp.ClientResponse:
-        return await self._session.request(
-            method,
-            # Encoded as it is: yarl would otherwise collapse "." and ".." within a key.
-            URL(url, encoded=True),
-            headers=headers,
-            # COS keeps the Content-Type it is sent, so aiohttp must not invent one; to say so
-            # only where it would keeps the other requests on its fast path.
-            skip_auto_headers=_NO_TYPE if _lacks_type(method, headers) else None,
-            data=payload,
-            timeout=limits,
-            allow_redirects=False,
-            middlewares=_ONCE if once else None,
-        )
+    ) -> tuple[Connection, Answer]:
+        """Return an answer and its connection, which the caller must release."""
+        deadline = None if patience.total_s is None else self._loop.time() + patience.total_s
+        connection = self._pool.take(origin)
+        while True:
+            if connection is None:
+                connection = await self._pool.connect(origin, deadline)
+            try:
+                answer = await connection.request(
+                    head,
+                    body,
+                    patience,
+                    deadline,
+                    has_body=method != "HEAD",
+                    is_streamed=streamed,
+                )
+            except HttpError as error:
+                is_stale = connection.is_reused and error.trouble is Trouble.UNANSWERED
+                await self._pool.release(connection, origin)
+                if once or not is_stale or method not in _IDEMPOTENT:
+                    raise
+                connection = None
+            except BaseException:
+                await self._pool.release(connection, origin)
+                raise
+            else:
+                return connection, answer
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        await self._pool.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -192,94 +239,40 @@ class Transport:
         await self.aclose()
 
 
-def _lacks_type(method: str, headers: Mapping[str, str]) -> bool:
-    return method in ("PUT", "POST") and "Content-Type" not in headers
-
-
-def _client_timeout(
-    timeouts: Timeouts, idle_s: float, total_s: float | None
-) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=total_s, sock_connect=timeouts.connect_s, sock_read=idle_s)
-
-
 def create_transport(max_connections: int = 100, timeouts: Timeouts | None = None) -> Transport:
     """Make a pool of at most `max_connections` (0: no limit). Call it on the running loop."""
-    connector = aiohttp.TCPConnector(limit=max_connections, ttl_dns_cache=_DNS_TTL_S)
-    session = aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={
-            # Objects stored with Content-Encoding must arrive as they are stored.
-            "Accept-Encoding": "identity",
-            "User-Agent": f"cos-ftp-server/{version('cos-ftp-server')}",
-        },
-        auto_decompress=False,
-        read_bufsize=_READ_BUFFER_BYTES,
-    )
-    return Transport(session, timeouts or Timeouts())
+    timeouts = timeouts or Timeouts()
+    pool = ConnectionPool(max_connections, connect_s=timeouts.connect_s, idle_s=timeouts.idle_s)
+    return Transport(pool, timeouts)
 
 
-def _accept(reply: Reply) -> Reply:
-    if reply.status >= _FIRST_FAILURE:
-        raise Refusal(reply)
-    return reply
+def _format_head(method: str, target: str, headers: Mapping[str, str], length: int) -> bytes:
+    """Return a request up to its body. Raises ValueError for what would end a line early."""
+    lines = [f"{method} {target} HTTP/1.1", *[f"{name}: {headers[name]}" for name in headers]]
+    if method in _HAVE_LENGTH:
+        lines.append(f"Content-Length: {length}")
+    head = "\r\n".join(lines)
+    if head.count("\r") != len(lines) - 1 or head.count("\n") != len(lines) - 1 or "\0" in head:
+        raise ValueError("a header must not contain CR, LF or NUL")
+    return f"{head}\r\n{_ALWAYS}\r\n".encode("utf-8", "surrogateescape")
 
 
-async def _read_reply(response: aiohttp.ClientResponse) -> Reply:
-    chunks = []
-    size = 0
-    try:
-        while chunk := await response.content.readany():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > _MAX_REPLY_BYTES:
-                raise aiohttp.ClientPayloadError(f"answer longer than {_MAX_REPLY_BYTES} bytes")
-    finally:
-        response.close()  # the connection is back in the pool already if all was read
-    return Reply(response.status, response.headers, b"".join(chunks))
+def _reply(answer: Answer) -> Reply:
+    return Reply(answer.status, answer.headers, answer.take_all())
 
 
-FOREIGN_ERRORS = (aiohttp.ClientError, OSError)
-"""What using a connection raises; TimeoutError and ssl.SSLError are OSErrors."""
-
-
-def translate(error: Exception, operation: str, key: str) -> StorageError:
-    """Return one of FOREIGN_ERRORS as StorageError(UNAVAILABLE); `detail` says what broke."""
-    detail, temporary = _explain(error)
+def translate(error: HttpError, operation: str, key: str) -> StorageError:
+    """Return the error as StorageError(UNAVAILABLE); `detail` says what broke."""
     return StorageError(
-        ErrorKind.UNAVAILABLE, operation=operation, key=key, temporary=temporary, detail=detail
+        ErrorKind.UNAVAILABLE,
+        operation=operation,
+        key=key,
+        temporary=error.trouble is not Trouble.CERTIFICATE,
+        detail=str(error),
     )
-
-
-def _explain(error: Exception) -> tuple[str, bool]:
-    """Return what happened in words, and whether it may pass by itself."""
-    match error:
-        case aiohttp.ClientConnectorDNSError():
-            return f"DNS: cannot resolve {error.host}: {error.os_error}", True
-        case aiohttp.ClientConnectorCertificateError():
-            return f"TLS: certificate of {error.host} refused: {error.certificate_error}", False
-        case aiohttp.ClientConnectorSSLError():
-            return f"TLS: handshake with {error.host} failed: {error.os_error}", True
-        case aiohttp.ClientConnectorError():
-            return f"cannot connect to {error.host}:{error.port}: {error.os_error}", True
-        case aiohttp.ConnectionTimeoutError():
-            return "timed out while connecting", True
-        case TimeoutError():
-            return "timed out: no progress", True
-        case ssl.SSLError():
-            return f"TLS: {error.reason}", True
-        case aiohttp.ServerDisconnectedError():
-            return "connection closed without an answer", True
-        case aiohttp.ClientPayloadError():
-            return f"answer broken off: {error}", True
-        case aiohttp.ClientResponseError():
-            return f"answer is not HTTP: {error.message}", True
-        case _:
-            return f"connection lost: {type(error).__name__}: {error}", True
 
 
 def was_never_sent(error: StorageError) -> bool:
     """Return whether the request certainly did not reach the store."""
-    return isinstance(
-        error.__cause__, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError
-    )
+    cause = error.__cause__
+    return isinstance(cause, HttpError) and cause.trouble in NEVER_SENT

@@ -22,9 +22,6 @@ __all__ = [
     "SocketName",
 ]
 
-_HIGH_WATER_BYTES = 1024 * 1024
-"""Unsent bytes beyond which `send` waits: one chunk in the socket, one being fetched."""
-
 _EARLY_BYTES = 64 * 1024
 """Room for what a client sends before a transfer has claimed the connection. No client should, but
 uvloop reads once before it can be paused."""
@@ -145,8 +142,11 @@ class DataConnection(asyncio.BufferedProtocol):
         finally:
             self._sink = self._window = None
 
-    async def send(self, data: bytes) -> None:
-        """Send `data`, waiting while too much is unsent. Raises DataConnectionError."""
+    async def send(self, data: bytes | memoryview) -> None:
+        """Send `data`; return when the kernel has it all, and its memory may be used again.
+
+        Raises DataConnectionError.
+        """
         self._raise_if_lost()
         self._require_transport().write(data)
         self.sent += len(data)
@@ -182,7 +182,7 @@ class DataConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hold the transport."""
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
+        self._transport.set_write_buffer_limits(high=0)
         self._is_open = True
         if self._on_open is not None:
             on_open, self._on_open = self._on_open, None

@@ -75,9 +75,10 @@ class ObjectReader(Protocol):
     offset: int
     """Where reading began; `info.size - offset` bytes will come."""
 
-    async def read(self) -> bytes:
+    async def read(self) -> bytes | memoryview:
         """Return the next chunk, at most about 1 MiB, b"" at the end.
 
+        Its memory is the reader's, and used again from the next call on.
         Raises StorageError(CHANGED) when the object was replaced while it was read, so that a
         reader never sees a mixture; other kinds when the store fails for good.
         """

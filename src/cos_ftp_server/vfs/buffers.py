@@ -216,18 +216,33 @@ class BufferPool:
 
     # For downloads: memory that is nice to have.
 
-    def try_take(self, count: int) -> bool:
-        """Take `count` bytes for reading ahead; half of the budget is kept for uploads."""
+    def try_take(self, count: int) -> mmap.mmap | None:
+        """Return `count` bytes for reading ahead; half of the budget is kept for uploads."""
         if self._waiting or self.used + count > self.total // 2:
-            return False
+            return None
         self.used += count
+        memory = self._take_warm(count)
         self._cool_down()
-        return True
+        return memory or _map(count)
 
-    def give_back(self, count: int) -> None:
-        """Return bytes that `try_take` took."""
-        self.used -= count
+    def give_back(self, memory: mmap.mmap) -> None:
+        """Take back what `try_take` has given."""
+        self.used -= len(memory)
+        self._keep_warm(memory, len(memory))
         self._serve_waiters()
+
+    def _take_warm(self, capacity: int) -> mmap.mmap | None:
+        stack = self._warm.get(capacity)
+        if not stack:
+            return None
+        memory, touched = stack.pop()
+        self._warm_bytes -= touched
+        return memory
+
+    def _keep_warm(self, memory: mmap.mmap, touched: int) -> None:
+        self._warm.setdefault(len(memory), []).append((memory, touched))
+        self._warm_bytes += touched
+        self._cool_down()
 
     # The memory itself: pages once touched are worth keeping, a fresh page costs a fault.
 
@@ -250,8 +265,7 @@ class BufferPool:
                 self.used += extra
                 self._cool_down()
                 return memory, touched
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        return mmap.mmap(-1, buffer.capacity, flags=flags), 0
+        return _map(buffer.capacity), 0
 
     def recycle(
         self, memory: bytearray | mmap.mmap | None, buffer: PartBuffer, *, reusable: bool
@@ -263,9 +277,7 @@ class BufferPool:
         if reusable and isinstance(memory, bytearray):
             self.keep_small(memory)
         elif reusable and isinstance(memory, mmap.mmap):
-            self._warm.setdefault(buffer.capacity, []).append((memory, buffer.touched))
-            self._warm_bytes += buffer.touched
-            self._cool_down()
+            self._keep_warm(memory, buffer.touched)
         self._serve_waiters()
 
     def _cool_down(self) -> None:
@@ -280,6 +292,10 @@ class BufferPool:
     def _capacities_by_size(self) -> Iterator[int]:
         if self.used + self._warm_bytes > self.total:
             yield from sorted(self._warm, reverse=True)
+
+
+def _map(size: int) -> mmap.mmap:
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def _lacking(buffer: PartBuffer) -> int:

@@ -6,9 +6,8 @@ with CHANGED instead of mixed bytes.
 """
 
 import asyncio
+import mmap
 from collections import deque
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
 
 from cos_ftp_server.cos.client import CosClient, ObjectBody
 from cos_ftp_server.cos.types import ObjectMeta
@@ -24,6 +23,12 @@ under way carry more than 250 MiB/s."""
 
 _AHEAD = 8
 """Segments read ahead at most."""
+
+_CHUNK = 1024 * 1024
+"""Bytes handed to the client at a time of what was read ahead."""
+
+_DIRECT_CHUNK = 256 * 1024
+"""Bytes passed on at a time where nothing is read ahead: they stay in the processor's cache."""
 
 _BREAKS = 5
 """Bodies that may break off one after the other without a single byte in between."""
@@ -44,14 +49,13 @@ class ObjectRange:
         self._key = key
         self._etag = etag
         self._breaks = 0
-        self._opened = AsyncExitStack()
         self._body: ObjectBody | None = None
 
     async def open(self) -> ObjectMeta:
         """Send the GET, pin the ETag for all that follow, and return what the object is."""
         last = None if self.end is None else self.end - 1
-        body = await self._opened.enter_async_context(
-            self._client.get_object(self._key, first=self.position, last=last, if_match=self._etag)
+        body = await self._client.get_object(
+            self._key, first=self.position, last=last, if_match=self._etag
         )
         self._body = body
         self._etag = body.meta.etag
@@ -59,36 +63,47 @@ class ObjectRange:
             self.end = body.meta.size
         return body.meta
 
-    async def read(self) -> bytes:
-        """Return the next chunk, b"" at `end`."""
-        while self.end is None or self.position < self.end:
+    @property
+    def left(self) -> int:
+        """Bytes until `end`, which is known."""
+        assert self.end is not None  # noqa: S101 - for the type checker: `open` sets it
+        return self.end - self.position
+
+    def take(self) -> bytes:
+        """Return the next bytes if some have come with the head of the answer, else b""."""
+        if self._body is None:
+            return b""
+        chunk = self._body.take(self.left)
+        self.position += len(chunk)
+        return chunk
+
+    async def read_into(self, memory: memoryview, least: int = 1) -> int:
+        """Receive the next bytes into `memory`; return how many, 0 at `end`.
+
+        They are at least `least`, unless the end, or a break, comes before.
+        """
+        while self.end is None or self.left:
             try:
                 if self._body is None:
                     await self.open()
                     continue
-                chunk = await self._body.read()
+                count = await self._body.read_into(memory[: self.left], least)
             except StorageError as error:
                 self._breaks += 1
                 if not error.temporary or self._breaks > _BREAKS:
                     raise
-                chunk = b""
-            if chunk:
-                return self._take(chunk)
-            await self.aclose()
-        await self.aclose()
-        return b""
-
-    def _take(self, chunk: bytes) -> bytes:
-        self._breaks = 0
-        if self.end is not None and len(chunk) > self.end - self.position:
-            chunk = chunk[: self.end - self.position]
-        self.position += len(chunk)
-        return chunk
+                await self.aclose()
+                continue
+            self._breaks = 0
+            self.position += count
+            return count
+        return 0
 
     async def aclose(self) -> None:
         """Let the connection go; a body that was not read to its end is cut."""
-        self._body = None
-        await self._opened.aclose()
+        body, self._body = self._body, None
+        if body is not None:
+            await body.aclose()
 
 
 class Download:
@@ -113,27 +128,31 @@ class Download:
         self._meta = meta
         if meta.size - opened.position > 2 * SEGMENT:
             opened.end = opened.position + SEGMENT
-        self._direct: ObjectRange | None = opened  # passed on as it comes, held nowhere
+        self._direct: ObjectRange | None = opened  # passed on as it comes
+        self._passing: memoryview | None = None  # its memory, once more is needed than came
         self._planned = opened.end or meta.size  # end of the last segment that somebody fetches
         self._window = 1
-        self._ahead: deque[asyncio.Task[Sequence[bytes]]] = deque()
-        self._ready: deque[bytes] = deque()
-        self._taken = 0  # bytes of the pool held for `_ahead` and `_ready`
+        self._ahead: deque[_Segment] = deque()
+        self._ready: _Segment | None = None
 
-    async def read(self) -> bytes:
+    async def read(self) -> bytes | memoryview:
         """Return the next chunk, b"" at the end; see `ObjectReader.read`."""
         while True:
-            if self._ready:
-                return self._next_ready()
+            if self._ready is not None:
+                if chunk := self._ready.next_chunk():
+                    return chunk
+                self._give_back(self._ready)
+                self._ready = None
             self._read_ahead()
             if self._direct is not None:
-                if chunk := await self._direct.read():
-                    return chunk
+                if passed := await self._pass_on(self._direct):
+                    return passed
+                await self._direct.aclose()
                 self._direct = None
             elif self._ahead:
-                await self._await_segment()
+                self._ready = await self._await_segment()
             elif self._planned < self._meta.size:
-                self._direct = self._segment()
+                self._direct = self._plan()
             else:
                 return b""
 
@@ -141,46 +160,68 @@ class Download:
         """Stop reading ahead and give all memory and connections back."""
         if self._direct is not None:
             await self._direct.aclose()
-        for task in self._ahead:
-            task.cancel()
-        await asyncio.gather(*self._ahead, return_exceptions=True)
-        self._ahead.clear()
-        self._ready.clear()
-        self._pool.give_back(self._taken)
-        self._taken = 0
+        if not self._ahead and self._ready is None:
+            return
+        for segment in self._ahead:
+            segment.fetching.cancel()
+        await asyncio.gather(*[segment.fetching for segment in self._ahead], return_exceptions=True)
+        # A data connection that was cut drops what it had queued in the loop's next iteration.
+        await asyncio.sleep(0)
+        if self._ready is not None:
+            self._ahead.append(self._ready)
+            self._ready = None
+        while self._ahead:
+            self._give_back(self._ahead.popleft())
 
-    def _next_ready(self) -> bytes:
-        chunk = self._ready.popleft()
-        if not self._ready:
-            self._taken -= SEGMENT
-            self._pool.give_back(SEGMENT)
-        return chunk
+    async def _pass_on(self, source: ObjectRange) -> bytes | memoryview:
+        if chunk := source.take():
+            return chunk
+        if self._passing is None:
+            self._passing = memoryview(bytearray(min(_DIRECT_CHUNK, source.left)))
+        return self._passing[: await source.read_into(self._passing)]
 
-    async def _await_segment(self) -> None:
-        if not self._ahead[0].done():
+    async def _await_segment(self) -> "_Segment":
+        if not self._ahead[0].fetching.done():
             self._window = min(self._window + 1, _AHEAD)
             self._read_ahead()
-        self._ready.extend(await self._ahead[0])
-        self._ahead.popleft()
+        await self._ahead[0].fetching
+        return self._ahead.popleft()
 
     def _read_ahead(self) -> None:
         """Begin fetching further segments, as far as the window and the memory allow."""
         while len(self._ahead) < self._window and self._planned < self._meta.size:
-            if not self._pool.try_take(SEGMENT):
+            memory = self._pool.try_take(SEGMENT)
+            if memory is None:
                 return
-            self._taken += SEGMENT
-            self._ahead.append(asyncio.create_task(self._fetch(self._segment())))
+            self._ahead.append(_Segment(self._plan(), memory))
 
-    def _segment(self) -> ObjectRange:
+    def _give_back(self, segment: "_Segment") -> None:
+        segment.left = memoryview(b"")
+        self._pool.give_back(segment.memory)
+
+    def _plan(self) -> ObjectRange:
         first = self._planned
         self._planned = min(first + SEGMENT, self._meta.size)
         return ObjectRange(self._client, self._meta.key, first, self._planned, self._meta.etag)
 
-    async def _fetch(self, segment: ObjectRange) -> Sequence[bytes]:
-        chunks = []
+
+class _Segment:
+    """A range that is fetched into `memory`, to be handed out once it is all there."""
+
+    def __init__(self, source: ObjectRange, memory: mmap.mmap) -> None:
+        self.memory = memory
+        self.left = memoryview(memory)[: source.left]
+        self.fetching = asyncio.create_task(self._fetch(source))
+
+    async def _fetch(self, source: ObjectRange) -> None:
+        room = self.left
         try:
-            while chunk := await segment.read():
-                chunks.append(chunk)
+            while room:
+                room = room[await source.read_into(room, len(room)) :]
         finally:
-            await segment.aclose()
-        return chunks
+            await source.aclose()
+
+    def next_chunk(self) -> memoryview:
+        """Return the next bytes, none at the end."""
+        chunk, self.left = self.left[:_CHUNK], self.left[_CHUNK:]
+        return chunk

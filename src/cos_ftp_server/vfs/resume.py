@@ -62,18 +62,18 @@ class Beginning:
         ends = [self.size * number // count for number in range(count + 1)]
         return [(first, end - 1) for first, end in pairwise(ends)]
 
-    async def read(self, client: CosClient) -> bytes:
+    async def read(self, client: CosClient) -> bytearray:
         """Return the bytes themselves, when they are too few for a part."""
         source = ObjectRange(client, self.meta.key, 0, self.size, self.meta.etag)
-        chunks = []
+        data = bytearray(self.size)
+        room = memoryview(data)
         try:
-            while chunk := await source.read():
-                chunks.append(chunk)
+            while room:
+                room = room[await source.read_into(room, len(room)) :]
         except StorageError as error:
             raise self._explained(error) from error
         finally:
             await source.aclose()
-        data = b"".join(chunks)
         self._compare(crc64(data))
         return data
 

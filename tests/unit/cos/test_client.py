@@ -365,7 +365,7 @@ OPERATIONS: dict[str, Callable[[CosClient, str], Awaitable[object]]] = {
     "complete": lambda client, key: client.complete_multipart(key, "u", PARTS),
     "abort": lambda client, key: client.abort_multipart(key, "u"),
     "list parts": lambda client, key: client.list_parts(key, "u"),
-    "get": lambda client, key: client.get_object(key).__aenter__(),
+    "get": lambda client, key: client.get_object(key),
 }
 
 

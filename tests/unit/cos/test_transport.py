@@ -2,18 +2,16 @@
 
 import asyncio
 import socket
-import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-import aiohttp
 import pytest
 
 from cos_ftp_server.cos.address import BucketAddress
 from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.retry import RetryPolicy
-from cos_ftp_server.cos.transport import Timeouts, create_transport, translate, was_never_sent
+from cos_ftp_server.cos.transport import Timeouts, create_transport, was_never_sent
 from cos_ftp_server.cos.types import Credentials, StaticCredentials
 from cos_ftp_server.errors import ErrorKind, StorageError
 
@@ -121,38 +119,37 @@ class TestTroubleByName:
             error = await failure(client.list_objects(""))
         assert "longer than" in error.detail
 
-    @pytest.mark.parametrize(
-        ("wrap", "words", "temporary"),
-        [
-            (
-                lambda key: aiohttp.ClientConnectorDNSError(key, socket.gaierror(-2, "unknown")),
-                "DNS: cannot resolve cos.example",
-                True,
-            ),
-            (
-                lambda key: aiohttp.ClientConnectorCertificateError(
-                    key, ssl.SSLCertVerificationError("self-signed")
-                ),
-                "TLS: certificate of cos.example refused",
-                False,
-            ),
-            (lambda key: aiohttp.ConnectionTimeoutError(), "timed out while connecting", True),
-            (lambda key: aiohttp.ServerDisconnectedError(), "without an answer", True),
-            (lambda key: ConnectionResetError(104, "reset"), "connection lost", True),
-        ],
-    )
-    async def test_what_cannot_be_staged(
-        self,
-        wrap: Callable[[object], Exception],
-        words: str,
-        temporary: bool,
-    ) -> None:
-        key = aiohttp.client_reqrep.ConnectionKey(
-            "cos.example", 443, True, True, None, None, None, None
-        )
-        error = translate(wrap(key), "head object", "k")
-        assert words in error.detail
-        assert error.temporary is temporary
+    async def test_a_name_without_an_address(self) -> None:
+        async with open_client("nowhere.invalid") as client:
+            error = await failure(client.head_object("k"))
+        assert "DNS: cannot resolve b-1.nowhere.invalid" in error.detail
+        assert error.temporary
+        assert was_never_sent(error)
+
+    async def test_hanging_up_instead_of_an_answer(self) -> None:
+        async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+
+        async with raw_server(hang_up) as endpoint, open_client(endpoint) as client:
+            error = await failure(client.head_object("k"))
+        assert "without an answer" in error.detail
+        assert error.temporary
+        assert not was_never_sent(error)
+
+    async def test_a_head_without_end(self) -> None:
+        async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\n")
+            try:
+                while True:
+                    writer.write(b"x-cos-meta-a: b\r\n" * 1000)
+                    await writer.drain()
+            except ConnectionError:
+                return
+
+        async with raw_server(babble) as endpoint, open_client(endpoint) as client:
+            error = await failure(client.head_object("k"))
+        assert "head longer than" in error.detail
 
 
 class Deaf:

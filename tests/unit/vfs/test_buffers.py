@@ -146,9 +146,10 @@ async def test_small_uploads_go_on_while_large_ones_hold_all_they_can_get() -> N
 
 def test_reading_ahead_leaves_half_to_uploads() -> None:
     pool = BufferPool(16 * MIB, smallest_part=MIB)
-    assert pool.try_take(8 * MIB)
-    assert not pool.try_take(1)
-    pool.give_back(8 * MIB)
+    taken = pool.try_take(8 * MIB)
+    assert taken is not None
+    assert pool.try_take(1) is None
+    pool.give_back(taken)
     assert pool.used == 0
 
 
