@@ -64,7 +64,7 @@ class Answer:
             return
         try:
             parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.keeps_alive = False
             if not self.is_complete:
                 raise HttpError(Trouble.NO_HTTP, str(error)) from error
@@ -125,7 +125,8 @@ class Answer:
     def on_headers_complete(self) -> None:
         """Find out where the answer ends."""
         parser = self._parser
-        assert parser is not None  # noqa: S101 - for the type checker: it calls
+        if parser is None or self.is_complete:  # that of an answer that nobody has asked for
+            return
         status = parser.get_status_code()
         if status < _FIRST_FINAL:
             self._is_interim = True

@@ -109,7 +109,10 @@ def parse_crc64(headers: Mapping[str, str], dialect: Dialect) -> int | None:
 
 
 def parse_stored(headers: Mapping[str, str], dialect: Dialect) -> Stored:
-    """Read the acknowledgement of a PUT; names are in lower case. Raises HeaderError when there is no ETag."""
+    """Read the acknowledgement of a PUT; names are in lower case.
+
+    Raises HeaderError when there is no ETag.
+    """
     etag = headers.get("etag", "")
     if not etag:
         raise HeaderError("ETag is missing")

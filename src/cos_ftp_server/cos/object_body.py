@@ -56,7 +56,10 @@ class ObjectBody:
         return count
 
     async def read(self) -> bytes:
-        """Return the next bytes, b"" at the end: for who has no memory for them. Raises as above."""
+        """Return the next bytes, b"" at the end; for callers without memory for them.
+
+        Raises as `read_into` does.
+        """
         if piece := self.take(_PIECE_BYTES):
             return piece
         memory = memoryview(bytearray(min(_PIECE_BYTES, self._left)))

@@ -2,9 +2,12 @@
 
 import asyncio
 import socket
+import ssl
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -36,16 +39,18 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 
 @asynccontextmanager
-async def raw_server(handler: Handler) -> AsyncIterator[str]:
+async def raw_server(handler: Handler, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """Serve raw connections; each is closed when its handler returns."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await handler(reader, writer)
+        except asyncio.IncompleteReadError:
+            pass  # the client has had enough
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1024)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1024, ssl=tls)
     host, port = server.sockets[0].getsockname()
     async with server:
         yield f"{host}:{port}"
@@ -250,3 +255,104 @@ async def test_the_pool_is_bounded_and_waiting_is_no_error() -> None:
         )
         await asyncio.gather(*[client.delete_object(f"k{n}") for n in range(20)])
     assert peak <= 2
+
+
+async def test_a_connection_that_was_closed_meanwhile_costs_no_try() -> None:
+    served = 0
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer once, and hang up on the second request without a word."""
+        nonlocal served
+        await reader.readuntil(b"\r\n\r\n")
+        served += 1
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+
+    async with raw_server(once) as endpoint, open_client(endpoint) as client:
+        for number in range(3):
+            await client.delete_object(f"k{number}")
+    assert served == 3
+
+
+async def test_what_must_be_sent_once_is_not_sent_again() -> None:
+    heads = []
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+
+    async with raw_server(once) as endpoint, open_client(endpoint) as client:
+        await client.delete_object("k")
+        await failure(client.delete_object("k", once=True))
+    assert len(heads) == 2
+
+
+class Tls:
+    """A server certificate, and the environment in which this process trusts it."""
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        key, certificate = directory / "key.pem", directory / "certificate.pem"
+        command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -days 2"
+        names = ["-addext", "subjectAltName=IP:127.0.0.1"]
+        files = ["-keyout", str(key), "-out", str(certificate)]
+        subprocess.run([*command.split(), *names, *files], check=True, capture_output=True)
+        self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.server.load_cert_chain(certificate, key)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+
+async def test_tls_carries_large_bodies_both_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = bytes(range(256)) * (5 * MIB // 256)
+    received = bytearray()
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        received.extend(await reader.readexactly(len(content)))
+        writer.write(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n')
+        await reader.readuntil(b"\r\n\r\n")
+        date = "Fri, 13 Nov 2020 10:20:30 GMT"
+        head = f"HTTP/1.1 200 OK\r\nLast-Modified: {date}\r\nContent-Length: {len(content)}\r\n\r\n"
+        writer.write(head.encode() + content)
+        await writer.drain()
+        await reader.read()
+
+    tls = Tls(tmp_path, monkeypatch)
+    async with (
+        raw_server(echo, tls=tls.server) as endpoint,
+        open_client(endpoint, scheme="https") as client,
+    ):
+        await client.put_object("k", content)
+        async with await client.get_object("k") as body:
+            got = bytearray()
+            while piece := await body.read():
+                got += piece
+    assert received == content
+    assert got == content
+
+
+async def test_memory_to_receive_into_is_filled_as_far_as_asked() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        date = "Fri, 13 Nov 2020 10:20:30 GMT"
+        writer.write(f"HTTP/1.1 200 OK\r\nLast-Modified: {date}\r\n".encode())
+        writer.write(b"Content-Length: %d\r\n\r\n" % (3 * MIB))
+        for _ in range(48):
+            writer.write(b"x" * 65536)
+            await writer.drain()
+        await reader.read()
+
+    memory = memoryview(bytearray(MIB))
+    async with (
+        raw_server(serve) as endpoint,
+        open_client(endpoint) as client,
+        await client.get_object("k") as body,
+    ):
+        left = 3 * MIB - len(body.take(MIB))
+        while left:
+            count = await body.read_into(memory, len(memory))
+            assert count == min(left, MIB)
+            left -= count
+        assert await body.read_into(memory) == 0
