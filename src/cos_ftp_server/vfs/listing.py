@@ -13,7 +13,7 @@ __all__ = ["file_info", "list_pages"]
 
 def file_info(name: str, meta: ObjectMeta) -> FileInfo:
     """Return the file that an object is."""
-    return FileInfo(name, FileKind.FILE, meta.size, meta.modified, meta.etag.strip('"'))
+    return FileInfo(name, FileKind.FILE, meta.size, meta.modified)
 
 
 async def list_pages(

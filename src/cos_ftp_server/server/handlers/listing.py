@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -142,7 +141,7 @@ async def _read(session: Session, typed: str, keeps_directory: bool) -> _Pages:
         if error.kind is not ErrorKind.NOT_DIRECTORY or matches is not None:
             raise
         info = await session.file_system.stat_file(session.resolve(typed))
-        yield [replace(info, name=prefix + info.name)]
+        yield [info._replace(name=prefix + info.name)]
         return
     if is_empty and matches is not None:
         raise ProtocolError(replies.file_unavailable("Nothing matches."))
@@ -153,7 +152,7 @@ def _select(
 ) -> list[FileInfo]:
     """Return what `pattern` matches as a glob, or is called exactly so."""
     return [
-        replace(entry, name=prefix + entry.name)
+        entry._replace(name=prefix + entry.name)
         for entry in page
         if entry.name == pattern or matches(entry.name)
     ]
