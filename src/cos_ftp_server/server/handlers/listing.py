@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
-from functools import partial
 
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.protocol import replies
@@ -32,8 +31,9 @@ _Pages = AsyncGenerator[Sequence[FileInfo], None]
 
 async def handle_list(exchange: Exchange, argument: str) -> Reply:
     """List a directory, a file or a pattern as `ls -l` does."""
-    formatter = partial(format_unix, now=datetime.now(UTC))
-    return await send_listing(exchange, _entries(exchange, argument), formatter)
+    now = datetime.now(UTC)
+    pages = _entries(exchange, argument)
+    return await send_listing(exchange, pages, lambda entry: format_unix(entry, now))
 
 
 async def handle_nlst(exchange: Exchange, argument: str) -> Reply:
@@ -49,9 +49,12 @@ async def handle_mlsd(exchange: Exchange, argument: str) -> Reply:
     session = exchange.session
     path = session.resolve(argument)
     exchange.path = path
-    formatter = partial(format_mlsx, facts=session.facts, permission=session.account.permissions)
+    facts, permissions = session.facts, session.account.permissions
+    pages = session.file_system.list_directory(path)
     try:
-        return await send_listing(exchange, session.file_system.list_directory(path), formatter)
+        return await send_listing(
+            exchange, pages, lambda entry: format_mlsx(entry, facts, permissions)
+        )
     except StorageError as error:
         if error.kind is ErrorKind.NOT_DIRECTORY:
             raise ProtocolError(replies.NOT_A_DIRECTORY_TO_LIST) from error
