@@ -137,7 +137,7 @@ class MemoryFileSystem:
     async def stat_file(self, path: VirtualPath) -> FileInfo:
         if path not in self.files:
             raise _fail(ErrorKind.NOT_FOUND, path)
-        return FileInfo(name_of(path), FileKind.FILE, len(self.files[path]), MODIFIED, "u1")
+        return FileInfo(name_of(path), FileKind.FILE, len(self.files[path]), MODIFIED)
 
     async def check_directory(self, path: VirtualPath) -> None:
         if path in self.files:

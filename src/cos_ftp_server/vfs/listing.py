@@ -10,10 +10,13 @@ from cos_ftp_server.vfs.recent import RecentChanges
 
 __all__ = ["file_info", "list_pages"]
 
+_UNNAMEABLE = ("", ".", "..", "/", "./", "../")
+"""What no path can name, of files and directories; the first is the directory's own marker."""
+
 
 def file_info(name: str, meta: ObjectMeta) -> FileInfo:
     """Return the file that an object is."""
-    return FileInfo(name, FileKind.FILE, meta.size, meta.modified, meta.etag.strip('"'))
+    return FileInfo(name, FileKind.FILE, meta.size, meta.modified)
 
 
 async def list_pages(
@@ -49,15 +52,10 @@ def _fetch(client: CosClient, prefix: str, marker: str) -> asyncio.Task[ListPage
 def _entries(page: ListPage, prefix: str) -> dict[str, FileInfo]:
     """Return the page's entries by key; a directory's key ends with "/"."""
     start = len(prefix)
-    entries = {}
-    for meta in page.objects:
-        name = meta.key[start:]
-        if name and name not in (".", ".."):
-            entries[meta.key] = file_info(name, meta)
-    for key in page.prefixes:
-        name = key[start:-1]
-        if name and name not in (".", ".."):
-            entries[key] = _directory(name)
+    entries = {meta.key: file_info(meta.key[start:], meta) for meta in page.objects}
+    entries.update((key, _directory(key[start:-1])) for key in page.prefixes)
+    for unnameable in _UNNAMEABLE:
+        entries.pop(prefix + unnameable, None)
     return entries
 
 

@@ -171,7 +171,7 @@ class TreeMove:
         key, meta = listed
         if meta is not None and meta.size <= self._client.dialect.max_copy_bytes:
             try:
-                await self._copy_version(replace(meta, options=self._placement(meta)))
+                await self._copy_version(meta._replace(options=self._placement(meta)))
             except StorageError as error:
                 if error.kind not in (ErrorKind.CHANGED, ErrorKind.NOT_FOUND):
                     raise
@@ -261,7 +261,7 @@ class TreeMove:
             if encryption and copy.options.server_side_encryption != encryption:
                 # A listing does not tell of it, and a copy does not inherit it.
                 stored = await copy_object(self._tree, source, key)
-                return replace(copy, etag=stored.etag)
+                return copy._replace(etag=stored.etag)
             return copy
 
         return find

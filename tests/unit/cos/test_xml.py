@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from urllib.parse import quote
 from xml.etree.ElementTree import fromstring
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import given
@@ -51,13 +52,13 @@ def test_a_listing(namespace: str) -> None:
 
 
 def listing(body: str) -> bytes:
-    return f"<ListBucketResult>{body}</ListBucketResult>".encode()
+    return f"<ListBucketResult xmlns:c='urn:c'>{body}</ListBucketResult>".encode()
 
 
 def entry(key: str, modified: str = "2020-12-10T03:37:30.000Z") -> str:
     return (
         f"<Contents><Key>{key}</Key><LastModified>{modified}</LastModified>"
-        f"<ETag>x</ETag><Size>1</Size></Contents>"
+        f"<ETag>x</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents>"
     )
 
 
@@ -105,6 +106,101 @@ def test_times_in_all_their_spellings(modified: str) -> None:
 def test_url_encoded_keys_come_back(key: str) -> None:
     page = parse_list(listing(f"<EncodingType>url</EncodingType>{entry(quote(key))}"))
     assert page.objects[0].key == key
+
+
+USUAL = {
+    "Key": ["a", "d/%E7%9B%AE", "目", "a&amp;b", "&#13;", "a\rb", ">"],
+    "LastModified": ["2020-12-10T03:37:30.000Z", "2020-12-10T03:37:30+08:00"],
+    "ETag": ["&quot;a1-2&quot;", '"A"', "&#34;&#34;", "x", "&quot;&amp;quot;&quot;"],
+    "Size": ["0", "007", "12345678901234", " 7 ", "\u0667"],
+    "Owner": ["<ID>1</ID><DisplayName>1</DisplayName>"],
+    "StorageClass": ["STANDARD", "MAZ_STANDARD_IA", ""],
+    "RestoreStatus": ["ONGOING"],
+}
+"""What stores write in the children of an entry."""
+
+OTHERS = [
+    "\n",
+    "<CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes>",
+    "<c:Contents><Key>k</Key><Size>1</Size><LastModified>20201210</LastModified></c:Contents>",
+    "<c:Contents/>",
+    "<Contents/>",
+    "<Name><Contents/></Name>",
+]
+"""What may stand between them."""
+
+any_text = st.text(st.characters(codec="utf-8"), max_size=4).filter(is_xml_text).map(escape)
+
+
+@st.composite
+def contents(draw: st.DrawFn) -> str:
+    """An entry as COS writes it, or nearly so."""
+    names = list(USUAL)
+    if draw(st.integers(0, 3)) == 0:
+        names.remove(draw(st.sampled_from(names)))
+    if draw(st.integers(0, 9)) == 0:
+        names = draw(st.permutations(names))
+    odd = draw(st.sampled_from([*names, *[""] * len(names)]))
+    space = draw(st.sampled_from(["", "\n  "]))
+    children = [
+        f"<{name}>{draw(any_text if name == odd else st.sampled_from(USUAL[name]))}</{name}>"
+        for name in names
+    ]
+    return f"<Contents>{space}{space.join(children)}{space}</Contents>"
+
+
+def result(data: bytes) -> object:
+    try:
+        return parse_list(data)
+    except XmlError:
+        return XmlError
+
+
+@given(
+    st.lists(contents() | st.sampled_from(OTHERS), max_size=4),
+    st.sampled_from(["", "<EncodingType>url</EncodingType>", "<IsTruncated>true</IsTruncated>"]),
+)
+def test_entries_mean_the_same_to_the_pattern_and_to_the_parser(
+    entries: list[str], head: str
+) -> None:
+    rows = "".join(entries)
+    comment = "<!-- with one, the parser reads everything -->"
+    assert result(listing(head + rows)) == result(listing(head + rows + comment))
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        f"<!-- {entry('b')} -->",
+        f"<Name><![CDATA[{entry('b')}]]></Name>",
+        f"<?note {entry('b')}?>",
+        f"<Name>{entry('b')}</Name>",
+    ],
+)
+@pytest.mark.parametrize("keys", [[], ["a", "c"]])
+def test_what_only_looks_like_an_entry(hidden: str, keys: list[str]) -> None:
+    body = hidden.join(map(entry, keys)) or hidden
+    page = parse_list(b"<?xml version='1.0'?>" + listing(body))
+    assert [meta.key for meta in page.objects] == keys
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"<Name x='{entry('a')}'/>",
+        "<Contents/>",
+        f"{entry('a')}<Contents/>",
+        f"{entry('a')}</ListBucketResult>{entry('b')}",
+    ],
+)
+def test_entries_in_the_wrong_place_are_refused(body: str) -> None:
+    with pytest.raises(XmlError):
+        parse_list(listing(body))
+
+
+def test_a_page_that_is_no_text_is_refused() -> None:
+    with pytest.raises(XmlError):
+        parse_list(listing(entry("?")).replace(b"?", b"\xff"))
 
 
 def test_parts() -> None:

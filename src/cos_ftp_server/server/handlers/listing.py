@@ -2,9 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.protocol import replies
@@ -33,8 +31,9 @@ _Pages = AsyncGenerator[Sequence[FileInfo], None]
 
 async def handle_list(exchange: Exchange, argument: str) -> Reply:
     """List a directory, a file or a pattern as `ls -l` does."""
-    formatter = partial(format_unix, now=datetime.now(UTC))
-    return await send_listing(exchange, _entries(exchange, argument), formatter)
+    now = datetime.now(UTC)
+    pages = _entries(exchange, argument)
+    return await send_listing(exchange, pages, lambda entry: format_unix(entry, now))
 
 
 async def handle_nlst(exchange: Exchange, argument: str) -> Reply:
@@ -50,9 +49,12 @@ async def handle_mlsd(exchange: Exchange, argument: str) -> Reply:
     session = exchange.session
     path = session.resolve(argument)
     exchange.path = path
-    formatter = partial(format_mlsx, facts=session.facts, permission=session.account.permissions)
+    facts, permissions = session.facts, session.account.permissions
+    pages = session.file_system.list_directory(path)
     try:
-        return await send_listing(exchange, session.file_system.list_directory(path), formatter)
+        return await send_listing(
+            exchange, pages, lambda entry: format_mlsx(entry, facts, permissions)
+        )
     except StorageError as error:
         if error.kind is ErrorKind.NOT_DIRECTORY:
             raise ProtocolError(replies.NOT_A_DIRECTORY_TO_LIST) from error
@@ -142,7 +144,7 @@ async def _read(session: Session, typed: str, keeps_directory: bool) -> _Pages:
         if error.kind is not ErrorKind.NOT_DIRECTORY or matches is not None:
             raise
         info = await session.file_system.stat_file(session.resolve(typed))
-        yield [replace(info, name=prefix + info.name)]
+        yield [info._replace(name=prefix + info.name)]
         return
     if is_empty and matches is not None:
         raise ProtocolError(replies.file_unavailable("Nothing matches."))
@@ -153,7 +155,7 @@ def _select(
 ) -> list[FileInfo]:
     """Return what `pattern` matches as a glob, or is called exactly so."""
     return [
-        replace(entry, name=prefix + entry.name)
+        entry._replace(name=prefix + entry.name)
         for entry in page
         if entry.name == pattern or matches(entry.name)
     ]
