@@ -208,7 +208,7 @@ def _cut_plain_entries(data: bytes) -> tuple[Sequence[_Row], bytes]:
         return (), data
     keys, times, etags, sizes, classes, between = (pieces[n::6] for n in range(6))
     rest = f"{head}<{_PLACE}/>{between.pop()}"
-    if "".join(between).strip() or "<!" in rest or rest.count("<?") > 1:
+    if "".join(between).strip() or "<!" in rest or rest.count("<?") > 1 or rest.count(_PLACE) > 1:
         return (), data  # in a comment, or in CDATA, what looks like an entry is none
     quoted = [f'"{etag}"' for etag in etags]
     return tuple(zip(keys, times, quoted, sizes, classes, strict=True)), rest.encode()
