@@ -68,8 +68,7 @@ class RoleCredentials:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._transport = transport
-        self._origin = Origin.of(base_url)
-        self._host, self._path = urlsplit(base_url)[1:3]
+        self._base_url = base_url
         self._wall = wall
         self._sleep = sleep
         self.attempted = asyncio.Event()
@@ -133,10 +132,11 @@ class RoleCredentials:
             _log.error("there are no valid keys of the role: %s", error)
 
     async def _get(self, name: str) -> bytes:
+        url = urlsplit(self._base_url + name)
         patience = self._transport.limits.quick
         try:
             reply = await self._transport.exchange(
-                self._origin, "GET", self._path + name, {"Host": self._host}, patience
+                Origin.of(self._base_url), "GET", url.path, {"Host": url.netloc}, patience
             )
         except Refusal as refusal:
             if refusal.reply.status == 404:
