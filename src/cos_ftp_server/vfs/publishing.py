@@ -72,7 +72,6 @@ class Publication:
         self._recent = recent
         self._may_replace = may_replace
         self._continues = continues
-        self._turn = recent.turn(key)
         self._holds_turn = False
         self._is_created = False
         self._can_look = True
@@ -113,7 +112,7 @@ class Publication:
 
         Until it is certain, or taken back, nobody else may make a file of it or replace it.
         """
-        await self._turn.acquire()
+        await self._recent.turns.take(self._key)
         self._holds_turn = True
         self._was_deleted = self._recent.is_deleted(self._key)
         self._creating = asyncio.create_task(self._send_new(body, crc))
@@ -140,7 +139,7 @@ class Publication:
     def _end_turn(self) -> None:
         if self._holds_turn:
             self._holds_turn = False
-            self._turn.release()
+            self._recent.turns.give_back(self._key)
 
     def _replaces(self) -> bool:
         """Whether it is known that there is a file."""
@@ -200,7 +199,7 @@ class Publication:
         Of two sessions that append to it at the same time, neither has seen what the other
         brings; and who renames or deletes must see it.
         """
-        await self._turn.acquire()
+        await self._recent.turns.take(self._key)
         self._holds_turn = True
         await self.check_continued()
 

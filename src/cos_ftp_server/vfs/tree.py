@@ -92,7 +92,7 @@ class Tree:
 
     async def _delete_unchanged(self, key: str) -> None:
         """Delete what has not been stored anew since it counts as deleted."""
-        async with self.recent.turn(key):
+        async with self.recent.turns.turn(key):
             if self.recent.find(key) is not None:
                 raise StorageError(ErrorKind.CHANGED, operation="delete", key=key, temporary=True)
             await self.client.delete_object(key, once=True)
