@@ -162,7 +162,7 @@ class CosFileSystem:
         options = self._rules.file_options(name_of(path))
         if beginning:
             options = self._rules.continued_options(beginning.meta.options)
-        target = asyncio.create_task(self._tree.look_at_target(path))
+        target = self._tree.begin_look(path)
         upload = Upload(
             self._engine,
             key,

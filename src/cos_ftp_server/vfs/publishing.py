@@ -18,7 +18,8 @@ from cos_ftp_server.cos.channel import was_not_begun
 from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.types import CompletedPart, ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
-from cos_ftp_server.vfs.concurrency import dismiss
+from cos_ftp_server.vfs.base import Confirmation
+from cos_ftp_server.vfs.concurrency import all_ended, dismiss
 from cos_ftp_server.vfs.names import Target
 from cos_ftp_server.vfs.recent import RecentChanges
 
@@ -57,7 +58,7 @@ class Publication:
         client: CosClient,
         key: str,
         options: ObjectOptions,
-        target: asyncio.Task[Target],
+        target: asyncio.Future[Target],
         missing_crc: MissingCrc,
         recent: RecentChanges,
         *,
@@ -86,7 +87,7 @@ class Publication:
         tasks = (self._replacing, self._completing)
         return self._is_created or any(task and not _has_failed(task) for task in tasks)
 
-    async def put(self, body: memoryview, crc: int, confirming: asyncio.Task[None]) -> Stored:
+    async def put(self, body: memoryview, crc: int, confirm: Confirmation) -> Stored:
         """Store a file that is a single object.
 
         As long as it is not known that there is a file, the store is told to replace none. Such
@@ -94,29 +95,27 @@ class Publication:
         since it can be taken away again: a client that sends a small file waits for one round
         trip. A file that is there is replaced after the confirmation.
         """
-        if not self._replaces() and (stored := await self._create(body, crc, confirming)):
+        if self._replaces():
+            await confirm()
+        elif stored := await self._create(body, crc, confirm):
             return stored
-        await confirming
         # Checked by the store before it replaces anything, as CRC64 is not. One call costs up to
         # 10 ms, which is too long for the event loop.
         md5 = await asyncio.to_thread(_md5, body)
         send = partial(self._send, body, crc, forbid=not self._may_replace, md5=md5)
-        await self._take_turn()
+        await self._take_turn_to_replace()
         self._replacing = asyncio.create_task(self._use_turn(send, len(body), crc))
         return await asyncio.shield(self._replacing)
 
-    async def _create(
-        self, body: memoryview, crc: int, confirming: asyncio.Task[None]
-    ) -> Stored | None:
+    async def _create(self, body: memoryview, crc: int, confirm: Confirmation) -> Stored | None:
         """Store a file that replaces none; return None if there is one that may be replaced.
 
-        Until it is certain, or taken back, nobody else may make a file of it or replace it.
+        It is sent while it is confirmed and its name looked at. Until it is certain, or taken
+        back, nobody else may make a file of it or replace it.
         """
-        await self._recent.turns.take(self._key)
-        self._holds_turn = True
-        self._was_deleted = self._recent.is_deleted(self._key)
-        self._creating = asyncio.create_task(self._send_new(body, crc))
-        await asyncio.wait((self._creating, self._target, confirming))
+        self._creating = asyncio.create_task(self._send_in_turn(body, crc))
+        await confirm()
+        await all_ended(self._creating, self._target)
         try:
             stored = self._creating.result()
         except StorageError as error:
@@ -128,13 +127,22 @@ class Publication:
                 raise
             self._end_turn()
             return None
-        confirming.result()
         if refusal := self._target.result().refusal():
             raise refusal
         self._is_created = True
         self._note(stored, len(body), crc)
         self._end_turn()
         return stored
+
+    async def _send_in_turn(self, body: memoryview, crc: int) -> Stored:
+        await self._take_turn()
+        self._was_deleted = self._recent.is_deleted(self._key)
+        return await self._send_new(body, crc)
+
+    async def _take_turn(self) -> None:
+        """Wait until nobody else replaces the file or makes a new one."""
+        await self._recent.turns.take(self._key)
+        self._holds_turn = True
 
     def _end_turn(self) -> None:
         if self._holds_turn:
@@ -193,14 +201,13 @@ class Publication:
                 return there
             raise
 
-    async def _take_turn(self) -> None:
-        """Wait until nobody else replaces the file, and make sure that it is still the same.
+    async def _take_turn_to_replace(self) -> None:
+        """Take the turn, and make sure that the file is still the same.
 
         Of two sessions that append to it at the same time, neither has seen what the other
         brings; and who renames or deletes must see it.
         """
-        await self._recent.turns.take(self._key)
-        self._holds_turn = True
+        await self._take_turn()
         await self.check_continued()
 
     async def _use_turn(
@@ -246,17 +253,15 @@ class Publication:
         parts: Sequence[CompletedPart],
         size: int,
         crc: int | None,
-        confirming: asyncio.Task[None],
     ) -> Stored:
-        """Make the parts the file. Once that has begun, it goes on to its outcome.
+        """Make the parts the file, which is confirmed. Once begun, that goes on to its outcome.
 
         Without a `crc`, the size is all that can be compared.
         """
         if refusal := (await self._target).refusal():
             raise refusal
-        await confirming
         complete = partial(self._complete, upload_id, parts, size, crc)
-        await self._take_turn()
+        await self._take_turn_to_replace()
         self._completing = asyncio.create_task(self._use_turn(complete, size, crc))
         return await asyncio.shield(self._completing)
 
@@ -334,9 +339,11 @@ class Publication:
                 await asyncio.wait((self._completing,))
                 if not _has_failed(self._completing):
                     _log.warning("%r was complete when its upload was broken off", self._key)
-            if self._creating is not None:
-                await asyncio.wait((self._creating, self._target))
-                if self._holds_turn and not _has_failed(self._creating):
+            if self._creating is not None and not self._holds_turn:
+                await dismiss(self._creating)  # it has ended, or not yet begun
+            elif self._creating is not None:
+                await all_ended(self._creating, self._target)
+                if not _has_failed(self._creating):
                     await self._delete_new(self._creating.result())
         finally:
             self._end_turn()

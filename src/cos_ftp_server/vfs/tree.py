@@ -3,6 +3,7 @@
 Owns that a directory outlives its last entry. It must not know how files are read or written.
 """
 
+import asyncio
 import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -55,6 +56,15 @@ class Tree:
         """
         if not self.rules.may_replace and await self.names.is_file(path):
             raise StorageError(ErrorKind.EXISTS, operation="create", key=path)
+
+    def begin_look(self, path: VirtualPath) -> asyncio.Future[Target]:
+        """Return what `look_at_target` finds: known at once, as in most cases, or under way."""
+        known = self.names.known_target(path)
+        if known is None:
+            return asyncio.create_task(self.look_at_target(path))
+        found: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
+        found.set_result(known)
+        return found
 
     async def look_at_target(self, path: VirtualPath) -> Target:
         """Look what is at `path`. Keys that may write but not list cannot see: they may create.
