@@ -55,7 +55,8 @@ class OpenReader:
             raise
 
     async def __aexit__(self, *_: object) -> None:
-        await self._tree.cleanups.run(self._download.aclose())
+        if not self._download.is_closed:
+            await self._tree.cleanups.run(self._download.aclose())
 
 
 class OpenWriter:

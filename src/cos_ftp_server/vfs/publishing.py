@@ -113,7 +113,7 @@ class Publication:
         It is sent while it is confirmed and its name looked at. Until it is certain, or taken
         back, nobody else may make a file of it or replace it.
         """
-        self._creating = asyncio.create_task(self._send_in_turn(body, crc))
+        self._creating = asyncio.create_task(self._send_new(body, crc))
         await confirm()
         await all_ended(self._creating, self._target)
         try:
@@ -133,11 +133,6 @@ class Publication:
         self._note(stored, len(body), crc)
         self._end_turn()
         return stored
-
-    async def _send_in_turn(self, body: memoryview, crc: int) -> Stored:
-        await self._take_turn()
-        self._was_deleted = self._recent.is_deleted(self._key)
-        return await self._send_new(body, crc)
 
     async def _take_turn(self) -> None:
         """Wait until nobody else replaces the file or makes a new one."""
@@ -159,11 +154,13 @@ class Publication:
         return target.done() and not target.cancelled() and bool(target.result().etag)
 
     async def _send_new(self, body: memoryview, crc: int) -> Stored:
-        """PUT where no file may be; raise EXISTS only for a file of somebody else.
+        """PUT where no file may be, in turn; raise EXISTS only for a file of somebody else.
 
         Hence a look after each try of which it is unclear what has become of it. What certainly was
         not begun has been tried often enough, and a store that cannot even be looked at is down.
         """
+        await self._take_turn()
+        self._was_deleted = self._recent.is_deleted(self._key)
         for attempt in range(_ATTEMPTS):
             try:
                 return await self._send(body, crc, forbid=True)
