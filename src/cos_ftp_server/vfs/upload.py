@@ -16,6 +16,7 @@ from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import Confirmation, Receipt
 from cos_ftp_server.vfs.buffers import BufferPool, PartBuffer
 from cos_ftp_server.vfs.concurrency import dismiss
+from cos_ftp_server.vfs.delivery import Delivery, MissingCrc
 from cos_ftp_server.vfs.multipart import (
     MultipartUpload,
     Unrecorded,
@@ -24,7 +25,7 @@ from cos_ftp_server.vfs.multipart import (
 )
 from cos_ftp_server.vfs.names import Target
 from cos_ftp_server.vfs.parts import PartLadder
-from cos_ftp_server.vfs.publishing import MissingCrc, Publication
+from cos_ftp_server.vfs.publishing import Publication
 from cos_ftp_server.vfs.recent import RecentChanges
 from cos_ftp_server.vfs.resume import Beginning
 
@@ -91,7 +92,7 @@ class Upload:
             key,
             options,
             target,
-            engine.missing_crc,
+            Delivery(engine.client, key, options, engine.missing_crc),
             recent,
             may_replace=may_replace,
             continues=beginning.meta.etag if beginning else "" if appends else None,
