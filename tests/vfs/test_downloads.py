@@ -79,6 +79,17 @@ async def test_a_reader_that_leaves_early_gives_everything_back(world: World) ->
     assert world.pool.used == 0
 
 
+@pytest.mark.parametrize("size", [0, 10, LARGE])
+async def test_a_reader_that_was_read_to_its_end_holds_nothing(world: World, size: int) -> None:
+    await world.store("/f", random_bytes(size))
+    async with world.fs.open_reader(path("/f")) as reader:
+        assert not reader.is_closed
+        while await reader.read():
+            pass
+        assert reader.is_closed
+        assert world.pool.used == 0
+
+
 async def test_without_memory_to_spare_it_still_works(world: World) -> None:
     content = random_bytes(LARGE)
     await world.store("/f", content)

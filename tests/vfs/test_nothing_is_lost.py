@@ -153,6 +153,37 @@ async def test_nobody_appends_to_what_may_be_taken_back(world: World) -> None:
     assert await world.keys() == []
 
 
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_who_is_gone_before_its_turn_has_come_sends_nothing(
+    world: World, is_cancelled: bool
+) -> None:
+    async def doubt_or_hang() -> None:
+        if is_cancelled:
+            await asyncio.Event().wait()
+        raise ConnectionError
+
+    async def second() -> None:
+        async with world.fs.open_writer(path("/f")) as writer:
+            await writer.write(b"second")
+            await writer.commit(doubt_or_hang)
+
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="PutObject", hold=hold))
+    first = asyncio.create_task(world.store("/f", b"first"))
+    await world.emulator.requests.wait_for("PutObject")
+    waiting = asyncio.create_task(second())
+    if is_cancelled:
+        for _ in range(100):  # for it to wait for its turn
+            await asyncio.sleep(0)
+        waiting.cancel()
+    with pytest.raises(asyncio.CancelledError if is_cancelled else ConnectionError):
+        await waiting
+    hold.set()
+    await first
+    assert world.emulator.requests.count("PutObject") == 1
+    assert await world.load("/f") == b"first"
+
+
 async def test_a_source_stored_anew_during_its_rename_stays(world: World) -> None:
     await world.store("/a", b"first")
     hold = asyncio.Event()

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, overload
 
 from cos_ftp_server.errors import ErrorKind, StorageError
 
-__all__ = ["dismiss", "first_success", "for_each", "together"]
+__all__ = ["all_ended", "dismiss", "first_success", "for_each", "together"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -84,13 +84,18 @@ async def for_each(
             await dismiss(*tasks)
 
 
-async def dismiss(*tasks: asyncio.Task[Any]) -> None:
-    """End tasks whose results nobody wants; return when they have ended."""
-    running = [task for task in tasks if not task.done()]
-    for task in running:
-        task.cancel()
+async def all_ended(*futures: asyncio.Future[Any]) -> None:
+    """Return when all of these have ended, in whatever way."""
+    running = [future for future in futures if not future.done()]
     if running:
         await asyncio.wait(running)
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()  # it has been seen
+
+
+async def dismiss(*futures: asyncio.Future[Any]) -> None:
+    """End what nobody wants the results of; return when it has ended."""
+    for future in futures:
+        future.cancel()
+    await all_ended(*futures)
+    for future in futures:
+        if not future.cancelled():
+            future.exception()  # it has been seen

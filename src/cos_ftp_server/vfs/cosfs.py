@@ -1,25 +1,22 @@
 """A bucket (or a prefix of one) as a file system: the `FileSystem` that FTP sessions use."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
 
 from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import (
     FileInfo,
     FileKind,
-    ObjectReader,
-    ObjectWriter,
     Rename,
     VirtualPath,
 )
 from cos_ftp_server.vfs.cleanup import Cleanups
 from cos_ftp_server.vfs.concurrency import together
 from cos_ftp_server.vfs.creation import CreationRules
-from cos_ftp_server.vfs.download import Download, ObjectRange
 from cos_ftp_server.vfs.listing import file_info, list_pages
 from cos_ftp_server.vfs.names import Names
+from cos_ftp_server.vfs.opening import OpenReader, OpenWriter
 from cos_ftp_server.vfs.paths import (
     ROOT,
     check_name,
@@ -29,9 +26,8 @@ from cos_ftp_server.vfs.paths import (
 )
 from cos_ftp_server.vfs.recent import RecentChanges
 from cos_ftp_server.vfs.renaming import DirectoryRename, FileRename
-from cos_ftp_server.vfs.resume import Beginning
 from cos_ftp_server.vfs.tree import Tree
-from cos_ftp_server.vfs.upload import Upload, UploadEngine, too_large
+from cos_ftp_server.vfs.upload import UploadEngine
 
 __all__ = ["CosFileSystem"]
 
@@ -55,9 +51,7 @@ class CosFileSystem:
     ) -> None:
         self._engine = engine
         self._client: CosClient = engine.client
-        self._cleanups = cleanups
         self._prefix = prefix
-        self._rules = rules
         self._recent = RecentChanges() if recent is None else recent
         self._names = Names(engine.client, self._recent, prefix)
         self._tree = Tree(
@@ -123,77 +117,15 @@ class CosFileSystem:
 
     # Files
 
-    @asynccontextmanager
-    async def open_reader(self, path: VirtualPath, offset: int = 0) -> AsyncIterator[ObjectReader]:
+    def open_reader(self, path: VirtualPath, offset: int = 0) -> OpenReader:
         """Open a file for reading."""
-        key = file_key(path, self._prefix)
-        opened = ObjectRange(self._client, key, offset, None)
-        try:
-            meta = await opened.open()
-        except StorageError as error:
-            if error.kind is not ErrorKind.BAD_RANGE:
-                raise
-            # The end itself is a good place to resume from: the client has it all.
-            meta = await self._client.head_object(key)
-            if offset != meta.size:
-                raise
-            opened.end = offset
-        except asyncio.CancelledError:
-            await opened.aclose()
-            raise
-        info = file_info(name_of(path), meta)
-        download = Download(self._client, self._engine.pool, info, meta, opened)
-        try:
-            yield download
-        finally:
-            await self._cleanups.run(download.aclose())
+        return OpenReader(self._tree, self._engine, path, offset)
 
-    @asynccontextmanager
-    async def open_writer(
+    def open_writer(
         self, path: VirtualPath, *, offset: int | None = 0, size_hint: int | None = None
-    ) -> AsyncIterator[ObjectWriter]:
+    ) -> OpenWriter:
         """Begin a new file, or the replacement or continuation of one."""
-        check_name(path, self._prefix)
-        key = file_key(path, self._prefix)
-        if size_hint is not None and size_hint > self._engine.ladder.max_file:
-            raise too_large(key, self._engine.ladder.max_file)
-        await self._tree.check_free(path)
-        beginning = None if offset == 0 else await self._find_beginning(path, offset)
-        options = self._rules.file_options(name_of(path))
-        if beginning:
-            options = self._rules.continued_options(beginning.meta.options)
-        target = asyncio.create_task(self._tree.look_at_target(path))
-        upload = Upload(
-            self._engine,
-            key,
-            options,
-            target,
-            self._recent,
-            may_replace=self._rules.may_replace,
-            appends=offset is None,
-            beginning=beginning,
-        )
-        try:
-            await upload.take_beginning()
-            yield upload
-        finally:
-            if not upload.committed:
-                await self._cleanups.run(upload.abort())
-
-    async def _find_beginning(self, path: VirtualPath, offset: int | None) -> Beginning | None:
-        """Return what is kept of the file at `path`, None if there is nothing to keep."""
-        try:
-            meta = await self._names.head_file(path)
-        except StorageError as error:
-            if error.kind is not ErrorKind.NOT_FOUND:
-                raise
-            if offset is None:
-                return None
-            raise _beyond_end(path, offset, 0) from error
-        size = meta.size if offset is None else offset
-        if size > meta.size:
-            raise _beyond_end(path, size, meta.size)
-        return Beginning(meta, size)
+        return OpenWriter(self._tree, self._engine, path, offset, size_hint)
 
     async def delete_file(self, path: VirtualPath) -> None:
         """Delete a file; the directory that held it stays."""
@@ -251,8 +183,3 @@ class CosFileSystem:
             if error.kind is not ErrorKind.NOT_FOUND or not await self._names.is_directory(source):
                 raise
         return DirectoryRename(self._tree, source)
-
-
-def _beyond_end(path: VirtualPath, offset: int, size: int) -> StorageError:
-    detail = f"{offset} of {size} bytes"
-    return StorageError(ErrorKind.BAD_RANGE, operation="resume", key=path, detail=detail)

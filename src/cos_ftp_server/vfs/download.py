@@ -156,6 +156,11 @@ class Download:
             else:
                 return b""
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is held any more, as after reading to the end."""
+        return self._direct is None and not self._ahead and not self._ready
+
     async def aclose(self) -> None:
         """Stop reading ahead and give all memory and connections back."""
         if self._direct is not None:

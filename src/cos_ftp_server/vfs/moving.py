@@ -294,10 +294,11 @@ class TreeMove:
         try:
             await for_each(look, keys, at_once=_AT_ONCE, settle_s=0)
             doomed = [key for key in twins if not self._is_written(key)]
-            doomed = [key for key in doomed if not self._recent.turn(key).locked()]
-            async with AsyncExitStack() as turns:
+            turns = self._recent.turns
+            doomed = [key for key in doomed if not turns.is_taken(key)]
+            async with AsyncExitStack() as held:
                 for key in doomed:
-                    await turns.enter_async_context(self._recent.turn(key))
+                    await held.enter_async_context(turns.turn(key))
                 failed = await self._client.delete_objects(doomed)
             self._failure = self._failure or next(iter(failed), None)
             deleted = set(doomed).difference(failure.key for failure in failed)

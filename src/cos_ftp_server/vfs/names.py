@@ -138,11 +138,23 @@ class Names:
                 return False
             marker, count = page.next_marker, 1000
 
-    async def look_at_target(self, path: VirtualPath) -> Target:
-        """Say what stands in the way of a file at `path`."""
+    def known_target(self, path: VirtualPath) -> Target | None:
+        """Say what stands in the way of a file at `path`, None if the store must be asked."""
         key = file_key(path, self._prefix)
         if self._is_known(path, key + "/"):
             return Target(key, obstacle=ErrorKind.IS_DIRECTORY)
+        stretch = self._stretches.find(_parent_of(key), key)
+        if stretch is None or self._unknown_above(path):
+            return None
+        is_directory = key + "/" in stretch.entries
+        etag, is_directory = self._corrected(key, stretch.entries.get(key, ""), is_directory)
+        return Target(key, etag, ErrorKind.IS_DIRECTORY if is_directory else None)
+
+    async def look_at_target(self, path: VirtualPath) -> Target:
+        """Say what stands in the way of a file at `path`."""
+        if known := self.known_target(path):
+            return known
+        key = file_key(path, self._prefix)
         above = self._unknown_above(path)
         if not above:  # as in most cases: the rest of the path has just been used
             etag, is_directory = await self._file_and_directory(key)
@@ -159,22 +171,17 @@ class Names:
 
     async def _file_and_directory(self, key: str) -> tuple[str, bool]:
         """Return the ETag of `key`, and whether "key/" is a directory, in one request."""
-        directory = key + "/"
-        parent = key[: key.rfind("/") + 1]
+        directory, parent = key + "/", _parent_of(key)
         found = self._stretches.find(parent, key) or await self._list_from(parent, key)
-        etag = found.entries.get(key, "")
         is_directory = directory in found.entries
         if not is_directory and not found.covers(key):
             is_directory = await self.has_entries(directory)
-        if recent := self._recent.find(key):
-            etag = recent.etag
-        elif self._recent.is_deleted(key):
-            etag = ""
-        if self._recent.find(directory):
-            is_directory = True
-        elif self._recent.is_deleted(directory):
-            is_directory = False
-        return etag, is_directory
+        return self._corrected(key, found.entries.get(key, ""), is_directory)
+
+    def _corrected(self, key: str, etag: str, is_directory: bool) -> tuple[str, bool]:
+        """Lay over what was listed what this server has done since."""
+        recent = self._recent
+        return recent.etag(key, listed=etag), recent.exists(key + "/", listed=is_directory)
 
     async def _list_from(self, parent: str, key: str) -> Stretch:
         """List a few entries of the directory with the prefix `parent`, from `key` on."""
@@ -230,6 +237,11 @@ class Names:
                 raise
             return False
         return True
+
+
+def _parent_of(key: str) -> str:
+    """Return the key prefix of the directory that holds the file `key`."""
+    return key[: key.rfind("/") + 1]
 
 
 def _just_before(key: str) -> str:

@@ -1,5 +1,8 @@
 """FTP path arguments ↔ virtual paths ↔ object keys. Pure functions, no I/O."""
 
+import re
+from collections.abc import Iterator
+
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
 
@@ -20,6 +23,8 @@ ROOT = VirtualPath("/")
 
 MAX_KEY_BYTES = 850
 """COS: an object key has 1 to 850 bytes of UTF-8 (S3 allows 1024)."""
+
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def resolve(current: VirtualPath, argument: str) -> VirtualPath:
@@ -62,18 +67,14 @@ def parent_of(path: VirtualPath) -> VirtualPath:
     return VirtualPath(path.rpartition("/")[0] or "/")
 
 
-def ancestors(path: VirtualPath) -> tuple[VirtualPath, ...]:
-    """Return the directories above `path`, nearest first, without the root.
+def ancestors(path: VirtualPath) -> Iterator[VirtualPath]:
+    """Yield the directories above `path`, nearest first, without the root.
 
-    >>> ancestors(VirtualPath("/a/b/c"))
-    ('/a/b', '/a')
+    >>> list(ancestors(VirtualPath("/a/b/c")))
+    ['/a/b', '/a']
     """
-    found = []
-    path = parent_of(path)
-    while path != "/":
-        found.append(path)
-        path = parent_of(path)
-    return tuple(found)
+    while (path := parent_of(path)) != "/":
+        yield path
 
 
 def file_key(path: VirtualPath, prefix: str = "") -> str:
@@ -107,6 +108,6 @@ def check_name(path: VirtualPath, prefix: str = "", *, is_directory: bool = Fals
     if (
         len(key.encode()) > MAX_KEY_BYTES
         or key.startswith("\\")
-        or any(character < " " or character == "\x7f" for character in key)
+        or _CONTROL_CHARACTER.search(key) is not None
     ):
         raise StorageError(ErrorKind.BAD_NAME, operation="name", key=key)

@@ -1,17 +1,16 @@
 """What this server wrote and deleted a moment ago, laid over listings that may lag behind.
 
 COS documents listings as eventually consistent. Within one server a client must see what it has
-just done, so changes are remembered for a short time, bounded in number, per bucket. Here too
-those who are about to replace the same object wait for each other.
+just done, so changes are remembered for a short time, bounded in number, per bucket.
 """
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from weakref import WeakValueDictionary
+from dataclasses import dataclass
 
 from cos_ftp_server.cos.types import ObjectMeta
+from cos_ftp_server.vfs.turns import Turns
 
 __all__ = ["RecentChanges"]
 
@@ -20,17 +19,26 @@ _MOST = 20_000
 """Changes remembered: about 6 MiB. Beyond, the oldest is forgotten early."""
 
 
+@dataclass(slots=True)
+class _Change:
+    """What is at a key now, None if nothing is, and how long that is worth knowing."""
+
+    meta: ObjectMeta | None
+    expires: float
+
+
 class RecentChanges:
-    """Object keys by the directory prefix that holds them: what is there now, or is gone.
+    """Object keys, and the directory prefixes that hold them: what is there now, or is gone.
 
     A key that ends with "/" stands for a directory: its marker, or that something lies in it.
+    Those who are about to change an object wait for each other by its key in `turns`.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.turns = Turns()
         self._clock = clock
-        self._expires: OrderedDict[str, float] = OrderedDict()
+        self._changes: OrderedDict[str, _Change] = OrderedDict()  # the oldest first
         self._by_prefix: dict[str, dict[str, ObjectMeta | None]] = {}
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def wrote(self, meta: ObjectMeta) -> None:
         """Remember an object (or a directory marker), and that its directories exist."""
@@ -52,27 +60,34 @@ class RecentChanges:
         """Know again what was known before `deleted`, which has turned out to be untrue."""
         if former is not None:
             self._remember(key, former)
-        elif self._expires.pop(key, None) is not None:
+        elif self._changes.pop(key, None) is not None:
             self._drop(key)
 
     def find(self, key: str) -> ObjectMeta | None:
         """Return the object if it was written lately and not deleted since."""
-        self._expire()
-        return self._by_prefix.get(_prefix_of(key), {}).get(key)
+        change = self._current(key)
+        return change.meta if change else None
 
     def is_deleted(self, key: str) -> bool:
         """Whether `key` was deleted lately and not written since."""
-        self._expire()
-        return self._by_prefix.get(_prefix_of(key), {}).get(key, key) is None
+        change = self._current(key)
+        return change is not None and change.meta is None
+
+    def etag(self, key: str, *, listed: str) -> str:
+        """Return the ETag of what is at `key`, "" for nothing: as listed, unless known better."""
+        if (change := self._current(key)) is None:
+            return listed
+        return change.meta.etag if change.meta else ""
+
+    def exists(self, key: str, *, listed: bool) -> bool:
+        """Whether there is anything at `key`: as listed, unless known better."""
+        change = self._current(key)
+        return listed if change is None else change.meta is not None
 
     def below(self, prefix: str) -> Mapping[str, ObjectMeta | None]:
         """Return the changes to the entries directly in the directory `prefix`, by key."""
         self._expire()
         return self._by_prefix.get(prefix, {})
-
-    def turn(self, key: str) -> asyncio.Lock:
-        """Return what to hold while `key` is replaced by what was made of it, or is deleted."""
-        return self._turns.setdefault(key, asyncio.Lock())
 
     def written_below(self, prefix: str) -> set[str]:
         """Return the keys of objects written below `prefix` ("…/"), at any depth, or its marker."""
@@ -85,20 +100,26 @@ class RecentChanges:
             if meta is not None and meta.etag and key.startswith(prefix)
         }
 
+    def _current(self, key: str) -> _Change | None:
+        change = self._changes.get(key)
+        return change if change and change.expires > self._clock() else None
+
     def _remember(self, key: str, meta: ObjectMeta | None) -> None:
-        self._expires[key] = self._clock() + _LIFETIME_S
-        self._expires.move_to_end(key)
+        self._expire()
+        self._changes[key] = _Change(meta, self._clock() + _LIFETIME_S)
+        self._changes.move_to_end(key)
         self._by_prefix.setdefault(_prefix_of(key), {})[key] = meta
-        if len(self._expires) > _MOST:
-            self._drop(self._expires.popitem(last=False)[0])
+        if len(self._changes) > _MOST:
+            self._drop(self._changes.popitem(last=False)[0])
 
     def _expire(self) -> None:
+        """Forget what is too old to be told."""
         now = self._clock()
-        while self._expires:
-            key, expires = next(iter(self._expires.items()))
-            if expires > now:
+        while self._changes:
+            key = next(iter(self._changes))
+            if self._changes[key].expires > now:
                 return
-            del self._expires[key]
+            del self._changes[key]
             self._drop(key)
 
     def _drop(self, key: str) -> None:

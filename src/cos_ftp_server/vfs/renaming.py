@@ -58,7 +58,8 @@ class FileRename:
         key = file_key(target, tree.prefix)
         options = tree.rules.renamed_options(meta.options, name_of(self._source), name_of(target))
         begun = time.monotonic()
-        async with tree.recent.turn(key):  # who appends to the target must see that it is replaced
+        # Who appends to the target must see that it is replaced.
+        async with tree.recent.turns.turn(key):
             found, (stored, is_new) = await together(
                 tree.look_at_target(target), self._copy_object(key, options)
             )

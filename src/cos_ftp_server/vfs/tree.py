@@ -3,6 +3,7 @@
 Owns that a directory outlives its last entry. It must not know how files are read or written.
 """
 
+import asyncio
 import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -56,6 +57,15 @@ class Tree:
         if not self.rules.may_replace and await self.names.is_file(path):
             raise StorageError(ErrorKind.EXISTS, operation="create", key=path)
 
+    def begin_look(self, path: VirtualPath) -> asyncio.Future[Target]:
+        """Return what `look_at_target` finds: known at once, as in most cases, or under way."""
+        known = self.names.known_target(path)
+        if known is None:
+            return asyncio.create_task(self.look_at_target(path))
+        found: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
+        found.set_result(known)
+        return found
+
     async def look_at_target(self, path: VirtualPath) -> Target:
         """Look what is at `path`. Keys that may write but not list cannot see: they may create.
 
@@ -92,7 +102,7 @@ class Tree:
 
     async def _delete_unchanged(self, key: str) -> None:
         """Delete what has not been stored anew since it counts as deleted."""
-        async with self.recent.turn(key):
+        async with self.recent.turns.turn(key):
             if self.recent.find(key) is not None:
                 raise StorageError(ErrorKind.CHANGED, operation="delete", key=key, temporary=True)
             await self.client.delete_object(key, once=True)

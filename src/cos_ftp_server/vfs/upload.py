@@ -16,6 +16,7 @@ from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import Confirmation, Receipt
 from cos_ftp_server.vfs.buffers import BufferPool, PartBuffer
 from cos_ftp_server.vfs.concurrency import dismiss
+from cos_ftp_server.vfs.delivery import Delivery, MissingCrc
 from cos_ftp_server.vfs.multipart import (
     MultipartUpload,
     Unrecorded,
@@ -24,7 +25,7 @@ from cos_ftp_server.vfs.multipart import (
 )
 from cos_ftp_server.vfs.names import Target
 from cos_ftp_server.vfs.parts import PartLadder
-from cos_ftp_server.vfs.publishing import MissingCrc, Publication
+from cos_ftp_server.vfs.publishing import Publication
 from cos_ftp_server.vfs.recent import RecentChanges
 from cos_ftp_server.vfs.resume import Beginning
 
@@ -59,7 +60,8 @@ class UploadEngine:
 class Upload:
     """One file on its way into the bucket; implements `ObjectWriter`.
 
-    `target` looks at the name while data arrives; it is awaited before the file can appear.
+    `target` is the look at the name, which may go on while data arrives; it is awaited before the
+    file can appear.
     Unless it `may_replace` a file, `commit` raises EXISTS when one has appeared meanwhile. With
     a `beginning`, `commit` raises CHANGED when that file is not the same any more; so it does when
     this one `appends` to no file, and there is one by then.
@@ -70,7 +72,7 @@ class Upload:
         engine: UploadEngine,
         key: str,
         options: ObjectOptions,
-        target: asyncio.Task[Target],
+        target: asyncio.Future[Target],
         recent: RecentChanges,
         *,
         may_replace: bool = True,
@@ -90,7 +92,7 @@ class Upload:
             key,
             options,
             target,
-            engine.missing_crc,
+            Delivery(engine.client, key, options, engine.missing_crc),
             recent,
             may_replace=may_replace,
             continues=beginning.meta.etag if beginning else "" if appends else None,
@@ -104,7 +106,10 @@ class Upload:
         self._sending: set[asyncio.Task[None]] = set()
         self._parts: dict[int, CompletedPart] = {}
         self._failure: StorageError | None = None
-        target.add_done_callback(self._target_seen)
+        if target.done():
+            self._target_seen(target)
+        else:
+            target.add_done_callback(self._target_seen)
 
     @property
     def _size(self) -> int:
@@ -142,12 +147,12 @@ class Upload:
 
     def window(self) -> memoryview:
         """Return free memory to receive into; empty when `wait` must be called."""
-        if self._failure or not self._open_buffer():
+        buffer = None if self._failure else self._buffer or self._open_buffer()
+        if buffer is None:
             return memoryview(b"")
-        assert self._buffer is not None  # noqa: S101 - for the type checker
-        window = self._buffer.window()
-        if not window and self._buffer.grow_now():
-            window = self._buffer.window()
+        window = buffer.window()
+        if not window and buffer.grow_now():
+            window = buffer.window()
         return window
 
     def advance(self, count: int) -> None:
@@ -161,21 +166,22 @@ class Upload:
         if self._size > self._engine.ladder.max_file:
             self._fail(too_large(self._key, self._engine.ladder.max_file))
         elif buffer.is_full:
-            self._send_part()
+            self._send_part(buffer)
 
     async def wait(self) -> None:
         """Return when there is a window. Raises StorageError if the upload has failed."""
         while True:
             if self._failure:
                 raise self._failure
-            if not self._open_buffer():
+            buffer = self._buffer or self._open_buffer()
+            if buffer is None:
                 await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
             elif self.window():
                 return
-            elif self._may_end_part():
-                self._send_part()
-            elif self._buffer is not None:
-                await self._buffer.grow()
+            elif self._may_end_part(buffer):
+                self._send_part(buffer)
+            else:
+                await buffer.grow()
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Copy `data` in, waiting for room as needed."""
@@ -190,31 +196,31 @@ class Upload:
             self.advance(count)
             rest = rest[count:]
 
-    def _open_buffer(self) -> bool:
-        if self._buffer is None and len(self._sending) < _PARTS_AHEAD:
-            ladder, least = self._engine.ladder, self._engine.client.dialect.min_part_bytes
-            number = self._number + 1
-            may_end_early = ladder.may_end_early(number, self._size + least)
-            size = ladder.size(number)
-            self._buffer = PartBuffer(self._engine.pool, size, least if may_end_early else size)
-            self._buffer_crc = 0
-        return self._buffer is not None
+    def _open_buffer(self) -> PartBuffer | None:
+        """Begin the next part; None if so many are under way that one must end first."""
+        if len(self._sending) >= _PARTS_AHEAD:
+            return None
+        ladder, least = self._engine.ladder, self._engine.client.dialect.min_part_bytes
+        number = self._number + 1
+        may_end_early = ladder.may_end_early(number, self._size + least)
+        size = ladder.size(number)
+        self._buffer = PartBuffer(self._engine.pool, size, least if may_end_early else size)
+        self._buffer_crc = 0
+        return self._buffer
 
-    def _may_end_part(self) -> bool:
+    def _may_end_part(self, buffer: PartBuffer) -> bool:
         """Whether a smaller part than planned sets memory free that others wait for."""
         engine = self._engine
         return (
             engine.pool.is_pressed
-            and self._buffer is not None
-            and self._buffer.filled >= engine.client.dialect.min_part_bytes
+            and buffer.filled >= engine.client.dialect.min_part_bytes
             and engine.ladder.may_end_early(self._number + 1, self._size)
         )
 
     # Sending parts
 
-    def _send_part(self) -> None:
-        buffer, self._buffer = self._buffer, None
-        assert buffer is not None  # noqa: S101 - for the type checker
+    def _send_part(self, buffer: PartBuffer) -> None:
+        self._buffer = None
         self._number += 1
         self._crc = combine(self._crc, self._buffer_crc, buffer.filled)
         begun = self._begin()
@@ -250,7 +256,7 @@ class Upload:
         else:
             self._parts[number] = part
 
-    def _target_seen(self, look: asyncio.Task[Target]) -> None:
+    def _target_seen(self, look: asyncio.Future[Target]) -> None:
         """Stop an upload to an impossible name early."""
         if not look.cancelled() and (refusal := look.result().refusal()):
             self._fail(refusal)
@@ -288,17 +294,13 @@ class Upload:
             await confirm()
             await self._publication.check_continued()
             return Receipt(beginning.size, beginning.meta.crc64)
-        confirming = asyncio.create_task(confirm())
-        try:
-            if self._multipart is None:
-                crc: int | None = self._buffer_crc
-                body = self._buffer.contents() if self._buffer else memoryview(b"")
-                stored = await self._publication.put(body, self._buffer_crc, confirming)
-            else:
-                stored = await self._commit_parts(self._multipart, confirming)
-                crc = self._whole_crc()
-        finally:
-            await dismiss(confirming)
+        if self._multipart is None:
+            crc: int | None = self._buffer_crc
+            body = self._buffer.contents() if self._buffer else memoryview(b"")
+            stored = await self._publication.put(body, self._buffer_crc, confirm)
+        else:
+            stored = await self._commit_parts(self._multipart, confirm)
+            crc = self._whole_crc()
         self._release_buffer(reusable=True)
         self.committed = True
         if self._multipart is not None:
@@ -312,10 +314,11 @@ class Upload:
         return combine(self._kept_crc, self._crc, self.received)
 
     async def _commit_parts(
-        self, begun: asyncio.Task[MultipartUpload], confirming: asyncio.Task[None]
+        self, begun: asyncio.Task[MultipartUpload], confirm: Confirmation
     ) -> Stored:
         if self._buffer and self._buffer.filled:
-            self._send_part()
+            self._send_part(self._buffer)
+        await confirm()
         if self._sending:
             await asyncio.wait(self._sending)
         if self._failure:
@@ -325,7 +328,7 @@ class Upload:
         parts = [self._parts[number] for number in sorted(self._parts)]
         upload = begun.result()
         return await self._publication.complete(
-            upload.upload_id, parts, self._size, self._whole_crc(), confirming
+            upload.upload_id, parts, self._size, self._whole_crc()
         )
 
     async def abort(self) -> None:

@@ -55,7 +55,7 @@ def test_parent_and_name_are_the_inverse_of_join(argument: str) -> None:
     path = resolve(ROOT, argument)
     if path != ROOT:
         assert join(parent_of(path), name_of(path)) == path
-        assert ancestors(path) == (
+        assert tuple(ancestors(path)) == (
             () if parent_of(path) == ROOT else (parent_of(path), *ancestors(parent_of(path)))
         )
 

@@ -60,3 +60,20 @@ def test_the_number_of_changes_is_bounded() -> None:
     assert not recent.is_deleted("k0")
     assert recent.is_deleted("k20099")
     assert len(recent.below("")) == 20_000
+
+
+def test_what_was_done_counts_more_than_what_is_listed() -> None:
+    clock = Clock()
+    recent = RecentChanges(clock)
+    recent.wrote(meta("d/new"))
+    recent.deleted("d/old")
+    assert recent.etag("d/new", listed="") == '"e"'
+    assert recent.etag("d/old", listed='"o"') == ""
+    assert recent.etag("d/other", listed='"o"') == '"o"'
+    assert recent.exists("d/", listed=False)
+    assert not recent.exists("d/old", listed=True)
+    assert recent.exists("d/other", listed=True)
+    clock.now = 10.0
+    assert recent.etag("d/new", listed="") == ""
+    assert recent.etag("d/old", listed='"o"') == '"o"'
+    assert not recent.exists("d/", listed=False)
