@@ -6,7 +6,7 @@ It must not know handlers or formats.
 import logging
 from collections.abc import MutableMapping
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from cos_ftp_server.errors import StorageError
@@ -68,7 +68,8 @@ class SessionLogger(logging.LoggerAdapter[logging.Logger]):
 
     @user.setter
     def user(self, name: str) -> None:
-        self.context = replace(self.context, user=name)
+        if name != self.context.user:
+            self.context = SessionContext(self.context.session, self.context.peer, name)
 
     def bind(self) -> None:
         """Make all that this task logs from now on, and tasks that it starts, the session's."""

@@ -168,13 +168,8 @@ class ControlConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Prepare the socket and hand the connection over."""
+        """Hand the connection over."""
         self._transport = cast(asyncio.Transport, transport)
-        sock = transport.get_extra_info("socket")
-        # ABOR comes as urgent data, which must stay in line (RFC 959 section 4.1.3, RFC 1123 4.2).
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._on_open(self)
 
     def data_received(self, data: bytes) -> None:
