@@ -126,7 +126,7 @@ class DataConnection(asyncio.BufferedProtocol):
         Raises DataConnectionError on anything else that ends the stream, and what `sink` raises.
         """
         if self._early is not None:
-            await self._hand_over(self._early, sink)
+            await self._hand_over_early(self._early, sink)
         transport = self._require_transport()
         self._sink = sink
         try:
@@ -231,7 +231,7 @@ class DataConnection(asyncio.BufferedProtocol):
         self._write_paused = False
         self._wake()
 
-    async def _hand_over(self, early: bytearray, sink: Sink) -> None:
+    async def _hand_over_early(self, early: bytearray, sink: Sink) -> None:
         rest = memoryview(early)[: self._early_filled]
         while rest:
             window = sink.window()
@@ -255,7 +255,7 @@ class DataConnection(asyncio.BufferedProtocol):
             raise DataConnectionError(timed_out=self._timed_out)
 
     def _next_event(self) -> "asyncio.Future[None]":
-        """Return what is done as soon as anything has happened."""
+        """Return a future that is done as soon as anything has happened."""
         self._waiter = self._loop.create_future()
         return self._waiter
 

@@ -324,7 +324,7 @@ class Dispatcher:
     # Waiting, and its limits
 
     def _next_event(self) -> "asyncio.Future[None]":
-        """Return what is done as soon as anything has happened."""
+        """Return a future that is done as soon as anything has happened."""
         self._wakeup = self._loop.create_future()
         return self._wakeup
 

@@ -1,4 +1,4 @@
-"""Something that is done again and again while something else lasts."""
+"""Something that is done again and again while something else lasts. It must not know what."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,7 @@ __all__ = ["Ticker"]
 class Ticker:
     """A context within which the event loop calls `action` every `seconds`.
 
-    A class, because a generator as context costs three times as much, and every upload has two.
+    A class, because a generator as context costs 0.7 µs more, and every upload has two of them.
     """
 
     __slots__ = ("_action", "_seconds", "_timer")
