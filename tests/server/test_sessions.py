@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+import os
 import random
+import socket
+from contextlib import suppress
 
 import pytest
 
@@ -28,6 +31,31 @@ async def test_greets_with_the_banner(serve: Servers, file_system: MemoryFileSys
     server = await serve(file_system, banner="Hello there")
     async with RawClient(server.addresses[0]) as client:
         assert (await client.reply()).text == "220 Hello there"
+
+
+def option_at_the_server(client: RawClient, level: int, option: int) -> int:
+    """Return an option of the server's end of a control connection."""
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # no socket, or not connected
+            sock = socket.socket(fileno=int(name))
+            try:
+                if sock.getpeername() == client.name:
+                    return sock.getsockopt(level, option)
+            finally:
+                sock.detach()
+    raise LookupError("the server has no such client")
+
+
+@pytest.mark.parametrize(
+    ("level", "option"),
+    [
+        (socket.SOL_SOCKET, socket.SO_OOBINLINE),
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY),
+    ],
+)
+async def test_options_of_control_connections(client: RawClient, level: int, option: int) -> None:
+    assert option_at_the_server(client, level, option) == 1
 
 
 async def test_commands_before_login(serve: Servers, file_system: MemoryFileSystem) -> None:

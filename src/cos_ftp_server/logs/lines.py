@@ -46,6 +46,11 @@ class TextFormatter(logging.Formatter):
     Console and file show the same, so it is made once and kept in the record.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = 0
+        self._moment = ""  # `_second` as text: busy servers write many lines in one
+
     def format(self, record: logging.LogRecord) -> str:
         """See logging.Formatter."""
         kept: str | None = getattr(record, "as_text", None)
@@ -54,8 +59,11 @@ class TextFormatter(logging.Formatter):
         return kept
 
     def _format(self, record: logging.LogRecord) -> str:
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-        head = f"{moment},{int(record.msecs):03d} {record.levelname:<7} "
+        second = int(record.created)
+        if second != self._second:
+            self._moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+            self._second = second
+        head = f"{self._moment},{int(record.msecs):03d} {record.levelname:<7} "
         session = session_of(record)
         lines = [head + (_named(session) if session else "") + _escape(record.getMessage())]
         if record.exc_info:

@@ -6,7 +6,7 @@ It must not know handlers or formats.
 import logging
 from collections.abc import MutableMapping
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from cos_ftp_server.errors import StorageError
@@ -68,15 +68,22 @@ class SessionLogger(logging.LoggerAdapter[logging.Logger]):
 
     @user.setter
     def user(self, name: str) -> None:
-        self.context = replace(self.context, user=name)
+        if name != self.context.user:
+            self.context = SessionContext(self.context.session, self.context.peer, name)
 
     def bind(self) -> None:
         """Make all that this task logs from now on, and tasks that it starts, the session's."""
         _bound.set(self)
 
     def transfer(self, transfer: Transfer) -> None:
-        """Log a finished transfer."""
-        transfer_logger.info("%s", transfer, extra={"session": self.context})
+        """Log a finished transfer, without looking up the line of code, which no format shows."""
+        log = transfer_logger
+        if log.isEnabledFor(logging.INFO):
+            extra = {"session": self.context}
+            record = log.makeRecord(
+                log.name, logging.INFO, "", 0, "%s", (transfer,), None, extra=extra
+            )
+            log.handle(record)
 
     def process(
         self, msg: object, kwargs: MutableMapping[str, Any]

@@ -6,7 +6,7 @@ are made from the rows. It must not know how a command is carried out.
 
 import enum
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from types import MappingProxyType
 
 from cos_ftp_server.protocol import replies
@@ -239,13 +239,23 @@ class Command:
 
     `argument` is all that follows the first space: further spaces, in front or behind, belong
     to it, for they are significant in names; but it is "" for a verb that takes none.
-    `loggable` is the whole command as a log may show it.
     """
 
-    verb: str
-    argument: str = field(repr=False)
-    spec: CommandSpec = field(repr=False)
-    loggable: str
+    spec: CommandSpec
+    argument: str
+
+    @property
+    def verb(self) -> str:
+        """The verb as it was sent, in upper case."""
+        return self.spec.verb
+
+    @property
+    def loggable(self) -> str:
+        """The whole command as a log may show it."""
+        return _masked(self.spec, self.argument)
+
+    def __repr__(self) -> str:
+        return f"Command(verb={self.verb!r}, loggable={self.loggable!r})"
 
 
 def parse_command(line: bytes) -> Command:
@@ -271,7 +281,7 @@ def parse_command(line: bytes) -> Command:
         if argument.strip(" "):
             raise ProtocolError(replies.NO_ARGUMENT_ALLOWED)
         argument = ""
-    return Command(spec.verb, argument, spec, _masked(spec, argument))
+    return Command(spec, argument)
 
 
 def loggable(line: bytes) -> str:

@@ -58,7 +58,7 @@ class Reply:
         the end of the reply. Control characters and lone surrogates become "?".
         """
         if len(self.lines) == 1:
-            return _encode_line(f"{self.code} {self.text}")
+            return _encode_line(f"{self.code} {self.lines[0]}")
         encoded = [_encode_line(f"{self.code}-{self.text}")]
         encoded += (
             _encode_line(line if line.startswith(" ") else f" {line}") for line in self.lines[1:-1]

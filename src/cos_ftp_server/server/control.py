@@ -78,7 +78,7 @@ class ControlConnection(asyncio.Protocol):
         """Lines in the order they came. Look ahead freely, but remove with `take`."""
         self.is_eof = False
         self.is_lost = False
-        self.on_event: Callable[[], None] | None = None
+        self.on_event: Callable[[], None] = lambda: None
 
     @property
     def is_gone(self) -> bool:
@@ -120,26 +120,33 @@ class ControlConnection(asyncio.Protocol):
             finally:
                 self._drained = None
 
-    async def is_gone_within(self, seconds: float) -> bool:
-        """Wait up to `seconds` for the client to go, and say whether it went."""
-        if not self.is_gone:
-            loop = asyncio.get_running_loop()
-            self._gone = loop.create_future()
-            timer = loop.call_later(seconds, self._stop_waiting_for_end)
-            try:
-                await self._gone
-            finally:
-                timer.cancel()
-                self._gone = None
-            # Timers come before sockets: what came while we were not running counts as well.
-            for _ in range(_POLLS):
-                await asyncio.sleep(0)
+    async def is_gone_within(self, least_seconds: float, most_seconds: float) -> bool:
+        """Wait for the client to go, for as long as a round trip to it takes, but within these
+        bounds, and say whether it went.
+        """
+        await self._wait_for_end(least_seconds)
+        info = self._tcp_info()
+        rest = min(_round_trip_seconds(info), most_seconds) - least_seconds
+        if rest > 0:
+            await self._wait_for_end(rest)
+            info = self._tcp_info()
         # While too many commands wait nothing is read, not even the end: the kernel knows it.
-        return self.is_gone or self._tcp_info()[:1] != _TCP_ESTABLISHED
+        return self.is_gone or info[:1] != _TCP_ESTABLISHED
 
-    def round_trip_seconds(self) -> float:
-        """Return the kernel's smoothed estimate for this connection."""
-        return int.from_bytes(self._tcp_info()[-4:], sys.byteorder) / 1_000_000
+    async def _wait_for_end(self, seconds: float) -> None:
+        if self.is_gone:
+            return
+        loop = asyncio.get_running_loop()
+        self._gone = loop.create_future()
+        timer = loop.call_later(seconds, self._stop_waiting_for_end)
+        try:
+            await self._gone
+        finally:
+            timer.cancel()
+            self._gone = None
+        # Timers come before sockets: what came while we were not running counts as well.
+        for _ in range(_POLLS):
+            await asyncio.sleep(0)
 
     def _tcp_info(self) -> bytes:
         sock = self._transport and self._transport.get_extra_info("socket")
@@ -161,13 +168,8 @@ class ControlConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Prepare the socket and hand the connection over."""
+        """Hand the connection over."""
         self._transport = cast(asyncio.Transport, transport)
-        sock = transport.get_extra_info("socket")
-        # ABOR comes as urgent data, which must stay in line (RFC 959 section 4.1.3, RFC 1123 4.2).
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._on_open(self)
 
     def data_received(self, data: bytes) -> None:
@@ -177,13 +179,13 @@ class ControlConnection(asyncio.Protocol):
         self._fill_queue()
         if self._unended_bytes > _MAX_UNENDED_BYTES:
             self.abort()
-        self._notify()
+        self.on_event()
 
     def eof_received(self) -> bool:
         """Keep our side open: replies may still be due."""
         self.is_eof = True
         self._stop_waiting_for_end()
-        self._notify()
+        self.on_event()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -192,7 +194,7 @@ class ControlConnection(asyncio.Protocol):
         self._transport = None
         self.resume_writing()
         self._stop_waiting_for_end()
-        self._notify()
+        self.on_event()
 
     def pause_writing(self) -> None:
         """Make `drain` wait."""
@@ -207,10 +209,6 @@ class ControlConnection(asyncio.Protocol):
     def _stop_waiting_for_end(self) -> None:
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
-
-    def _notify(self) -> None:
-        if self.on_event is not None:
-            self.on_event()
 
     def _fill_queue(self) -> None:
         while len(self.queue) < _MAX_QUEUED:
@@ -237,3 +235,8 @@ class ControlConnection(asyncio.Protocol):
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
+
+
+def _round_trip_seconds(tcp_info: bytes) -> float:
+    """Return the kernel's smoothed estimate for a connection."""
+    return int.from_bytes(tcp_info[-4:], sys.byteorder) / 1_000_000

@@ -7,11 +7,11 @@ A driver for TLS would offer the same methods: transfers could not tell the two 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from cos_ftp_server.errors import GatewayError
+from cos_ftp_server.server.ticker import Ticker
 
 __all__ = [
     "DataConnection",
@@ -79,7 +79,6 @@ class DataConnection(asyncio.BufferedProtocol):
         "_moved_at_check",
         "_on_open",
         "_sink",
-        "_stall_check",
         "_stall_seconds",
         "_timed_out",
         "_transport",
@@ -107,7 +106,6 @@ class DataConnection(asyncio.BufferedProtocol):
         self._window: memoryview | None = None  # not None: it is the client's turn to send
         self._early: bytearray | None = None
         self._early_filled = 0
-        self._stall_check: asyncio.TimerHandle | None = None
         self._idle_checks = 0
         self._moved_at_check = 0
         self.received = 0
@@ -124,7 +122,8 @@ class DataConnection(asyncio.BufferedProtocol):
 
         Raises DataConnectionError on anything else that ends the stream, and what `sink` raises.
         """
-        await self._hand_over_early(sink)
+        if self._early is not None:
+            await self._hand_over_early(self._early, sink)
         transport = self._require_transport()
         self._sink = sink
         try:
@@ -138,7 +137,7 @@ class DataConnection(asyncio.BufferedProtocol):
                         continue
                     self._window = window
                     transport.resume_reading()
-                    await self._wait()
+                    await self._next_event()
         finally:
             self._sink = self._window = None
 
@@ -153,7 +152,7 @@ class DataConnection(asyncio.BufferedProtocol):
         if self._write_paused:
             with self._stall_clock():
                 while self._write_paused:
-                    await self._wait()
+                    await self._next_event()
                     self._raise_if_lost()
 
     async def finish(self) -> None:
@@ -163,7 +162,7 @@ class DataConnection(asyncio.BufferedProtocol):
         if self._is_open and not is_sent:
             with self._stall_clock():
                 while self._is_open:
-                    await self._wait()
+                    await self._next_event()
         if self._is_broken:
             raise DataConnectionError(timed_out=self._timed_out)
 
@@ -232,18 +231,16 @@ class DataConnection(asyncio.BufferedProtocol):
         self._write_paused = False
         self._wake()
 
-    async def _hand_over_early(self, sink: Sink) -> None:
-        if self._early is None:
-            return
-        early = memoryview(self._early)[: self._early_filled]
-        while early:
+    async def _hand_over_early(self, early: bytearray, sink: Sink) -> None:
+        rest = memoryview(early)[: self._early_filled]
+        while rest:
             window = sink.window()
             if window:
-                count = min(len(window), len(early))
-                window[:count] = early[:count]
+                count = min(len(window), len(rest))
+                window[:count] = rest[:count]
                 sink.advance(count)
                 self.received += count
-                early = early[count:]
+                rest = rest[count:]
             else:
                 await sink.wait()
         self._early = None
@@ -257,12 +254,10 @@ class DataConnection(asyncio.BufferedProtocol):
         if not self._is_open:
             raise DataConnectionError(timed_out=self._timed_out)
 
-    async def _wait(self) -> None:
+    def _next_event(self) -> "asyncio.Future[None]":
+        """Return a future that is done as soon as anything has happened."""
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -270,22 +265,10 @@ class DataConnection(asyncio.BufferedProtocol):
 
     # The stall clock: a timer that compares, instead of a deadline per chunk.
 
-    @contextmanager
-    def _stall_clock(self) -> Iterator[None]:
+    def _stall_clock(self) -> Ticker:
         self._idle_checks = 0
         self._moved_at_check = self._moved()
-        self._arm_stall_check()
-        try:
-            yield
-        finally:
-            if self._stall_check is not None:
-                self._stall_check.cancel()
-                self._stall_check = None
-
-    def _arm_stall_check(self) -> None:
-        self._stall_check = self._loop.call_later(
-            self._stall_seconds / _CHECKS_PER_STALL, self._check_stall
-        )
+        return Ticker(self._stall_seconds / _CHECKS_PER_STALL, self._check_stall)
 
     def _check_stall(self) -> None:
         moved = self._moved()
@@ -294,12 +277,9 @@ class DataConnection(asyncio.BufferedProtocol):
         else:
             self._idle_checks += 1
         self._moved_at_check = moved
-        if self._idle_checks < _CHECKS_PER_STALL:
-            self._arm_stall_check()
-            return
-        self._stall_check = None
-        self._is_broken = self._timed_out = True
-        self.abort()
+        if self._idle_checks == _CHECKS_PER_STALL:
+            self._is_broken = self._timed_out = True
+            self.abort()
 
     def _is_clients_turn(self) -> bool:
         return self._window is not None or self._unsent() > 0

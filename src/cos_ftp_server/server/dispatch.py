@@ -129,11 +129,11 @@ class Dispatcher:
         try:
             if self._transfer is not None:
                 await self._break_off(self._transfer)
-                self._log_transfer(self._transfer)
+                self._log_transfer(self._transfer.exchange, self._transfer.outcome)
             self._control.close()
             self._set_timer(_LINGER_SECONDS, self._control.abort)
             while not self._control.is_lost:
-                await self._wait()
+                await self._next_event()
         finally:
             if self._timer is not None:
                 self._timer.cancel()
@@ -153,7 +153,7 @@ class Dispatcher:
             elif self._control.is_gone:
                 self._is_over = True
             else:
-                await self._wait()
+                await self._next_event()
 
     def _next_line(self) -> Command | BadLine | None:
         """Return the next line that may be answered now.
@@ -180,7 +180,7 @@ class Dispatcher:
         return None
 
     async def _answer(self, line: Command | BadLine) -> None:
-        if self._session.log.isEnabledFor(logging.DEBUG):
+        if _log.isEnabledFor(logging.DEBUG):
             self._session.log.debug("<- %s", line.loggable)
         if isinstance(line, BadLine):
             await self._answer_bad(line)
@@ -277,8 +277,9 @@ class Dispatcher:
     async def _end_transfer(self, transfer: _Transfer) -> None:
         self._transfer = self._session.transfer = None
         self._session.drop_endpoint()
-        self._log_transfer(transfer)
-        await self._finish(transfer.exchange, transfer.outcome)
+        exchange, outcome = transfer.exchange, transfer.outcome
+        self._log_transfer(exchange, outcome)
+        await self._finish(exchange, outcome)
 
     async def _abort_transfer(self) -> bool:
         transfer = self._transfer
@@ -290,8 +291,7 @@ class Dispatcher:
         await self._end_transfer(transfer)
         return True
 
-    def _log_transfer(self, transfer: _Transfer) -> None:
-        exchange, reply = transfer.exchange, transfer.outcome
+    def _log_transfer(self, exchange: Exchange, reply: Reply) -> None:
         self._session.log.transfer(
             Transfer(
                 verb=exchange.command.verb,
@@ -323,12 +323,10 @@ class Dispatcher:
 
     # Waiting, and its limits
 
-    async def _wait(self) -> None:
+    def _next_event(self) -> "asyncio.Future[None]":
+        """Return a future that is done as soon as anything has happened."""
         self._wakeup = self._loop.create_future()
-        try:
-            await self._wakeup
-        finally:
-            self._wakeup = None
+        return self._wakeup
 
     def _wake(self) -> None:
         if self._wakeup is not None and not self._wakeup.done():

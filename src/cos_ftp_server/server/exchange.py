@@ -4,10 +4,7 @@ A handler returns its one final reply or raises; what comes before that goes thr
 not know any command.
 """
 
-import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from cos_ftp_server.errors import StorageError
 from cos_ftp_server.protocol import replies
@@ -18,6 +15,7 @@ from cos_ftp_server.protocol.replies import Reply
 from cos_ftp_server.server.control import ControlConnection
 from cos_ftp_server.server.data import DataConnection, DataConnectionError
 from cos_ftp_server.server.session import Services, Session
+from cos_ftp_server.server.ticker import Ticker
 from cos_ftp_server.vfs.base import ObjectWriter
 
 __all__ = ["Exchange"]
@@ -35,12 +33,12 @@ class Exchange:
 
     __slots__ = (
         "_control",
-        "_keepalive",
         "_promised",
         "announced_size",
         "command",
         "data",
         "failure",
+        "is_binary",
         "is_continued",
         "is_keeping",
         "keeps_interrupted",
@@ -56,6 +54,8 @@ class Exchange:
         self.session = session
         self.command = command
         self.started = time.monotonic()
+        self.is_binary = session.transfer_type is TransferType.BINARY
+        """Whether data goes as it is (TYPE I)."""
         self.restart_offset = session.restart_offset
         """From a REST that still holds for this command."""
         self.restart_is_lost = session.restart_is_lost
@@ -74,18 +74,12 @@ class Exchange:
         self.is_keeping = False
         """Whether just that is being done: nothing that the client does changes it any more."""
         self._control = control
-        self._keepalive: asyncio.TimerHandle | None = None
         self._promised: Reply | None = None  # what was said to be still to come
 
     @property
     def services(self) -> Services:
         """What all sessions share."""
         return self.session.services
-
-    @property
-    def is_binary(self) -> bool:
-        """Whether data goes as it is (TYPE I)."""
-        return self.session.transfer_type is TransferType.BINARY
 
     @property
     def is_publishing(self) -> bool:
@@ -141,24 +135,16 @@ class Exchange:
         """
         if self.keeps_interrupted:
             return
-        grace = max(_LEAST_GRACE_SECONDS, self._control.round_trip_seconds())
-        if await self._control.is_gone_within(min(grace, _MOST_GRACE_SECONDS)):
+        if await self._control.is_gone_within(_LEAST_GRACE_SECONDS, _MOST_GRACE_SECONDS):
             raise DataConnectionError
 
-    @contextmanager
-    def keep_alive(self, reply: Reply) -> Iterator[None]:
-        """Say every few seconds that `reply` is still to come, as long as the context lasts.
+    def keep_alive(self, reply: Reply) -> Ticker:
+        """Return a context that says every few seconds that `reply` is still to come.
 
         After the first such line, an error can only be told by closing the connection.
         """
         self._promised = reply
-        self._schedule_keepalive(reply.encode_continuation())
-        try:
-            yield
-        finally:
-            if self._keepalive is not None:
-                self._keepalive.cancel()
-                self._keepalive = None
+        return Ticker(self.services.config.finalise_keepalive_seconds, self._say_alive)
 
     def explain(self, reply: Reply) -> None:
         """Say what has gone wrong, for people, in a line of the reply that will have no end."""
@@ -166,12 +152,7 @@ class Exchange:
             why = Reply.of(self._promised.code, f"Failed: {reply.text}")
             self._control.write(why.encode_continuation())
 
-    def _schedule_keepalive(self, line: bytes) -> None:
-        self._keepalive = asyncio.get_running_loop().call_later(
-            self.services.config.finalise_keepalive_seconds, self._say_alive, line
-        )
-
-    def _say_alive(self, line: bytes) -> None:
-        self.is_continued = True
-        self._control.write(line)
-        self._schedule_keepalive(line)
+    def _say_alive(self) -> None:
+        if self._promised is not None:
+            self.is_continued = True
+            self._control.write(self._promised.encode_continuation())

@@ -153,8 +153,11 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Inherited by accepted sockets, so that not even the first bytes lose an urgent one.
+        # Accepted sockets inherit the others: that costs nothing, and even their first bytes count.
+        # ABOR comes as urgent data, which must stay in line (RFC 959 section 4.1.3, RFC 1123 4.2).
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if family == socket.AF_INET6:
             # IPv4 clients must look like IPv4 clients: PASV and the peer check depend on it.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
