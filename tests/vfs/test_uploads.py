@@ -379,6 +379,21 @@ async def test_parts_may_be_larger_than_all_memory(world: World) -> None:
     assert pool.used == 0
 
 
+async def test_no_more_than_two_parts_wait_while_others_have_all_slots(world: World) -> None:
+    slots = asyncio.Semaphore(1)
+    engine = replace(world.engine, slots=slots)
+    other = replace(world, fs=CosFileSystem(engine, world.cleanups))
+    content = random_bytes(6 * MIB)
+    async with slots:
+        upload = asyncio.create_task(other.store("/f", content))
+        await world.emulator.requests.wait_for("InitiateMultipartUpload", ended=True)
+        for _ in range(100):  # turns enough for more
+            await asyncio.sleep(0)
+        assert world.pool.used == 2 * MIB
+    await upload
+    assert await world.load("/f") == content
+
+
 async def test_a_hundred_uploads_share_a_small_budget(world: World) -> None:
     """300 MiB in flight through 64 MiB, every one arriving whole."""
     contents = {f"/u/{number}": random_bytes(3 * MIB + number, number) for number in range(100)}

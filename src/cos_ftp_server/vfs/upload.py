@@ -37,6 +37,10 @@ _PARTS_AHEAD = 8
 """Parts of one upload that may be under way: enough for a store that gives each connection
 50 MiB/s and 20 ms of latency to take more than 200 MiB/s, and a bound on one client's memory."""
 
+_PARTS_IN_COMPANY = 2
+"""The same while all slots are taken. More would leave no earlier, but wait in memory that others
+could fill again while it is warm: 8 uploads at once took a third less CPU, and not more time."""
+
 _ATTEMPTS = 4
 """How often a part is sent again after a wrong checksum."""
 
@@ -198,13 +202,15 @@ class Upload:
 
     def _open_buffer(self) -> PartBuffer | None:
         """Begin the next part; None if so many are under way that one must end first."""
-        if len(self._sending) >= _PARTS_AHEAD:
+        most = _PARTS_IN_COMPANY if self._engine.slots.locked() else _PARTS_AHEAD
+        if len(self._sending) >= most:
             return None
         ladder, least = self._engine.ladder, self._engine.client.dialect.min_part_bytes
         number = self._number + 1
-        may_end_early = ladder.may_end_early(number, self._size + least)
-        size = ladder.size(number)
-        self._buffer = PartBuffer(self._engine.pool, size, least if may_end_early else size)
+        size = needed = ladder.size(number)
+        if ladder.may_end_early(number, self._size + least):
+            size, needed = self._engine.pool.size_of_part(size), least
+        self._buffer = PartBuffer(self._engine.pool, size, needed)
         self._buffer_crc = 0
         return self._buffer
 
