@@ -48,6 +48,13 @@ async def test_a_body_that_breaks_off_again_and_again_is_continued(world: World)
     assert await world.load("/f") == content
 
 
+async def test_every_body_may_break_off_if_each_brings_some_bytes(world: World) -> None:
+    content = random_bytes(LARGE)
+    await world.store("/f", content)
+    world.emulator.faults.add(Fault(operation="GetObject", reset_after=MIB))
+    assert await world.load("/f") == content
+
+
 @pytest.mark.parametrize("how", ["replaced", "deleted"])
 async def test_an_object_that_changes_meanwhile_never_mixes(world: World, how: str) -> None:
     content = random_bytes(LARGE, seed=1)

@@ -139,8 +139,8 @@ class Connection(asyncio.BufferedProtocol):
     async def read_into(self, memory: memoryview, least: int = 1) -> int:
         """Receive bytes of a streamed body into `memory`; return how many, 0 at the end.
 
-        They are at least `least` (not more than there is room for), unless the body ends before, or
-        what has come with the head is not as much. Raises HttpError.
+        They are at least `least` (not more than there is room for), unless the body ends or breaks
+        off before, or what has come with the head is not as much. Raises HttpError.
         """
         answer = self._answer
         if answer is None:
@@ -155,11 +155,14 @@ class Connection(asyncio.BufferedProtocol):
             self._resume_reading()
             while self._received < self._least:
                 await self._wait()
-            return self._received
+        except HttpError:
+            if not self._received:  # else the next call will find it
+                raise
         finally:
             self._window = None
             if not answer.is_complete:
                 self._pause_reading()
+        return self._received
 
     async def rest(self) -> None:
         """Return once a streamed answer is complete after all. Raises HttpError."""

@@ -356,3 +356,22 @@ async def test_memory_to_receive_into_is_filled_as_far_as_asked() -> None:
             assert count == min(left, MIB)
             left -= count
         assert await body.read_into(memory) == 0
+
+
+async def test_what_came_before_a_break_is_not_lost() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        date = "Fri, 13 Nov 2020 10:20:30 GMT"
+        writer.write(f"HTTP/1.1 200 OK\r\nLast-Modified: {date}\r\n".encode())
+        writer.write(b"Content-Length: %d\r\n\r\n" % MIB)
+        writer.write(b"x" * (MIB - 1))
+
+    memory = memoryview(bytearray(MIB))
+    async with (
+        raw_server(serve) as endpoint,
+        open_client(endpoint) as client,
+        await client.get_object("k") as body,
+    ):
+        left = MIB - 1 - len(body.take(MIB))
+        assert await body.read_into(memory, len(memory)) == left
+        assert "broken off" in (await failure(body.read_into(memory))).detail
