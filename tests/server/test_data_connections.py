@@ -3,11 +3,16 @@
 import asyncio
 import re
 import socket
+import struct
 from contextlib import suppress
 
 import pytest
 
-from cos_ftp_server.server.data import NoDataConnectionError
+from cos_ftp_server.server.data import (
+    DataConnection,
+    DataConnectionError,
+    NoDataConnectionError,
+)
 from cos_ftp_server.server.passive import PassiveListener
 from tests.doubles.ftp_client import RawClient
 from tests.doubles.memory_fs import MemoryFileSystem
@@ -233,3 +238,17 @@ async def test_failed_open_leaves_nothing(no_leaks: None) -> None:
             await PassiveListener.open(
                 ("127.0.0.1", 21), "127.0.0.1", ports=(port, port), stall_seconds=1.0
             )
+
+
+async def test_a_reset_that_the_last_write_meets_is_no_success(no_leaks: None) -> None:
+    opened: asyncio.Future[DataConnection] = asyncio.get_running_loop().create_future()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: DataConnection(5, opened.set_result), "127.0.0.1", 0
+    )
+    async with server:
+        with socket.create_connection(server.sockets[0].getsockname()) as client:
+            data = await opened
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await data.send(b"all of it")  # before the event loop can have heard of the reset
+        with pytest.raises(DataConnectionError):
+            await data.finish()

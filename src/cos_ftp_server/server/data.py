@@ -157,7 +157,7 @@ class DataConnection(asyncio.BufferedProtocol):
 
     async def finish(self) -> None:
         """Hand everything to the kernel and close. Raises DataConnectionError if that failed."""
-        is_sent = self._unsent() == 0 and not self._is_broken
+        is_sent = self._unsent() == 0 and not self._is_broken and not self._is_closing()
         self.close()
         if self._is_open and not is_sent:
             with self._stall_clock():
@@ -286,6 +286,10 @@ class DataConnection(asyncio.BufferedProtocol):
 
     def _moved(self) -> int:
         return self.received + self.sent - self._unsent()
+
+    def _is_closing(self) -> bool:
+        """Whether a write has failed, of which `connection_lost` will tell."""
+        return self._transport is not None and self._transport.is_closing()
 
     def _unsent(self) -> int:
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
