@@ -101,7 +101,10 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def is_usable(self) -> bool:
         """Whether a request may be sent: it stands, and nothing is under way."""
-        return self._transport is not None and self._answer is None and not self._failure
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        return self._answer is None and not self._failure
 
     @property
     def was_answered(self) -> bool:

@@ -79,12 +79,15 @@ class ConnectionPool:
                         return connection
         except TimeoutError as error:
             raise HttpError(Trouble.TIMEOUT, "on all connections") from error
+        self._refuse_if_closed(origin)
         self._making += 1
         try:
             connection = await self._make(origin)
-        finally:
+        except BaseException:
             self._making -= 1
             self._wake_next()
+            raise
+        self._making -= 1
         self._made.add(connection)
         self._busy.add(connection)
         if self._ticking is None:
@@ -101,7 +104,7 @@ class ConnectionPool:
             connection.abort()
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections, and make no more: what is under way fails."""
         self._is_closed = True
         if self._ticking is not None:
             self._ticking.cancel()
@@ -129,6 +132,9 @@ class ConnectionPool:
             self._names.forget(origin)
             detail = f"{origin.host}:{origin.port}: {error.strerror or error}"
             raise HttpError(Trouble.UNREACHABLE, detail) from error
+        if self._is_closed:
+            connection.abort()
+        self._refuse_if_closed(origin)
         if not connection.is_usable:
             raise HttpError(Trouble.UNREACHABLE, f"{origin.host}:{origin.port}: closed at once")
         return connection
@@ -151,6 +157,11 @@ class ConnectionPool:
             self._tls = ssl.create_default_context()
         return self._tls
 
+    def _refuse_if_closed(self, origin: Origin) -> None:
+        if self._is_closed:
+            detail = f"{origin.host}:{origin.port}: no more connections are made"
+            raise HttpError(Trouble.UNREACHABLE, detail)
+
     def _is_full(self) -> bool:
         return 0 < self._limit <= len(self._made) + self._making
 
@@ -171,8 +182,11 @@ class ConnectionPool:
             raise
 
     def _wake_next(self) -> None:
-        if self._waiting:
-            self._waiting.popleft().set_result(None)
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():  # cancelled, but its task has not run yet
+                waiter.set_result(None)
+                return
 
     def _lost(self, connection: Connection) -> None:
         self._made.discard(connection)
@@ -218,7 +232,10 @@ class _Names:
         if asking is None:
             asking = self._asking[origin] = self._loop.create_task(self._ask(origin))
             asking.add_done_callback(partial(self._asked, origin))
-        return await asyncio.shield(asking)
+        await asyncio.wait((asking,))
+        if asking.cancelled():  # by `close`
+            raise HttpError(Trouble.DNS, f"{origin.host}: no longer asked for")
+        return asking.result()
 
     def _asked(self, origin: Origin, asking: asyncio.Task[_Addresses]) -> None:
         del self._asking[origin]
