@@ -127,10 +127,10 @@ class ConnectionPool:
             detail = f"{origin.host}: {error.verify_message}"
             raise HttpError(Trouble.CERTIFICATE, detail) from error
         except ssl.SSLError as error:
-            raise HttpError(Trouble.HANDSHAKE, f"{origin.host}: {error.reason}") from error
+            raise HttpError(Trouble.HANDSHAKE, f"{origin.host}: {_words(error)}") from error
         except OSError as error:
             self._names.forget(origin)
-            detail = f"{origin.host}:{origin.port}: {error.strerror or error}"
+            detail = f"{origin.host}:{origin.port}: {_words(error)}"
             raise HttpError(Trouble.UNREACHABLE, detail) from error
         if self._is_closed:
             connection.abort()
@@ -248,7 +248,7 @@ class _Names:
                 origin.host, origin.port, type=socket.SOCK_STREAM
             )
         except OSError as error:
-            detail = f"{origin.host}: {error.strerror or error}"
+            detail = f"{origin.host}: {_words(error)}"
             raise HttpError(Trouble.DNS, detail) from error
         self._known[origin] = (self._loop.time() + _DNS_TTL_S, addresses)
         return addresses
@@ -261,3 +261,9 @@ class _Names:
         """Ask for nothing any more."""
         for asking in self._asking.values():
             asking.cancel()
+
+
+def _words(error: OSError) -> str:
+    """Return what the system says, if it does."""
+    reason = getattr(error, "reason", None)  # ssl.SSLError's, in place of a page of detail
+    return reason or error.strerror or str(error) or "closed by the other side"

@@ -87,6 +87,18 @@ class TestTroubleByName:
             error = await failure(client.head_object("k"))
         assert error.detail.startswith("TLS: ")
 
+    async def test_hanging_up_instead_of_a_handshake(self) -> None:
+        async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(100)
+
+        async with (
+            raw_server(hang_up) as endpoint,
+            open_client(endpoint, scheme="https") as client,
+        ):
+            error = await failure(client.head_object("k"))
+        assert error.detail.endswith(": closed by the other side")
+        assert was_never_sent(error)
+
     async def test_silence(self) -> None:
         released = asyncio.Event()
 
