@@ -5,6 +5,9 @@ It must not know where connections come from, signing, or what an answer means.
 """
 
 import asyncio
+import fcntl
+import sys
+import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias, cast
@@ -199,12 +202,19 @@ class Connection(asyncio.BufferedProtocol):
         if self._deadline is not None and now >= self._deadline:
             self._fail(HttpError(Trouble.TIMEOUT))
             return
-        unsent = self._transport.get_write_buffer_size() if self._transport else 0
-        moved = self._moved - unsent
+        moved = self._moved - self._unacknowledged()
         if moved != self._moved_at_check or self._waiter is None:
             self._moved_at_check, self._moved_since = moved, now
         elif now - self._moved_since >= self._idle_s:
             self._fail(HttpError(Trouble.TIMEOUT))
+
+    def _unacknowledged(self) -> int:
+        """Bytes that the loop still has, and the kernel: a slow line takes minutes for its part."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return 0
+        queued = fcntl.ioctl(transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
+        return transport.get_write_buffer_size() + int.from_bytes(queued, sys.byteorder)
 
     def abort(self) -> None:
         """Close at once; what is unsent is dropped."""

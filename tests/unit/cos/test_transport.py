@@ -387,3 +387,21 @@ async def test_what_came_before_a_break_is_not_lost() -> None:
         left = MIB - 1 - len(body.take(MIB))
         assert await body.read_into(memory, len(memory)) == left
         assert "broken off" in (await failure(body.read_into(memory))).detail
+
+
+async def test_what_the_kernel_still_has_to_send_is_progress() -> None:
+    """Here all of the body is with the kernel at once, and takes longer than the patience."""
+
+    async def read_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+        await reader.readuntil(b"\r\n\r\n")
+        left = MIB
+        while left:
+            left -= len(await reader.readexactly(min(left, 64 * 1024)))
+            await asyncio.sleep(0.04)
+        writer.write(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n')
+        await reader.read()
+
+    async with raw_server(read_slowly) as endpoint, open_client(endpoint) as client:
+        await client.upload_part("k", "u", 1, bytes(MIB))
