@@ -111,10 +111,14 @@ class CosClient(MultipartClient):
         )
         stream = await self._channel.stream(request)
         try:
-            return self._body(stream, key, first, last)
+            body = self._body(stream, key, first, last)
         except HeaderError as error:
             await stream.aclose()
             raise self._channel.unexpected(request, str(error)) from error
+        if if_match and body.meta.etag != if_match:  # by a cache in between, for example
+            await stream.aclose()
+            raise StorageError(ErrorKind.CHANGED, operation=request.operation, key=key)
+        return body
 
     def _body(self, stream: Stream, key: str, first: int, last: int | None) -> ObjectBody:
         """Read the head of a GET's answer, making sure that it holds what was asked for."""

@@ -11,7 +11,7 @@ from collections import deque
 
 from cos_ftp_server.cos.client import CosClient, ObjectBody
 from cos_ftp_server.cos.types import ObjectMeta
-from cos_ftp_server.errors import StorageError
+from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import FileInfo
 from cos_ftp_server.vfs.buffers import BufferPool
 
@@ -88,6 +88,8 @@ class ObjectRange:
                     await self.open()
                     continue
                 count = await self._body.read_into(memory[: self.left], least)
+                if not count:
+                    raise self._ended_early()
             except StorageError as error:
                 self._breaks += 1
                 if not error.temporary or self._breaks > _BREAKS:
@@ -98,6 +100,16 @@ class ObjectRange:
             self.position += count
             return count
         return 0
+
+    def _ended_early(self) -> StorageError:
+        """A store may answer with less than the range (RFC 9110 section 15.3.7)."""
+        return StorageError(
+            ErrorKind.UNAVAILABLE,
+            operation="get object",
+            key=self._key,
+            temporary=True,
+            detail=f"{self.left} bytes less than asked for",
+        )
 
     async def aclose(self) -> None:
         """Let the connection go; a body that was not read to its end is cut."""

@@ -67,6 +67,16 @@ async def test_a_store_that_ignores_ranges_is_not_believed(
     assert caught.value.kind is ErrorKind.UNAVAILABLE
 
 
+async def test_a_store_that_ignores_the_pin_is_not_believed(
+    client: CosClient, store: ScriptedStore
+) -> None:
+    store.will(replies(200, HEAD, b"0123456789"))
+    with pytest.raises(StorageError) as caught:
+        async with await client.get_object("k", if_match='"another"'):
+            pass
+    assert caught.value.kind is ErrorKind.CHANGED
+
+
 async def test_content_stays_encoded(client: CosClient, store: ScriptedStore) -> None:
     store.will(replies(200, {**HEAD, "Content-Encoding": "gzip"}, b"\x1f\x8bnot really"))
     async with await client.get_object("k") as body:
