@@ -23,10 +23,6 @@ __all__ = ["Gateway"]
 
 _log = logging.getLogger(__name__)
 
-_UNLIMITED = 0
-"""Connections to COS: sessions and buffer memory bound them already, and a limit here would let
-sessions that wait for a slow COS hold up the others."""
-
 _CLEANUP_SECONDS = 10.0
 """For what must be aborted in the store when transfers are cut off: a few retries."""
 
@@ -66,7 +62,7 @@ class Gateway:
         that an earlier process has left behind are aborted.
         """
         resources = self._resources
-        transport = await resources.enter_async_context(create_transport(_UNLIMITED))
+        transport = await resources.enter_async_context(create_transport())
         records = record_files(self._settings)
         resources.callback(records.close)
         resources.push_async_callback(self._cleanups.aclose, _HASTY_CLEANUP_SECONDS)

@@ -60,7 +60,7 @@ async def examine_accounts(
             async for finding in _examine(transport, role, account):
                 report(finding)
 
-    async with create_transport(0, AT_A_TERMINAL) as transport, asyncio.TaskGroup() as group:
+    async with create_transport(AT_A_TERMINAL) as transport, asyncio.TaskGroup() as group:
         role = RoleCredentials(transport, metadata_url)
         for account in accounts:
             group.create_task(examine_one(account))

@@ -97,7 +97,7 @@ async def sweep_accounts(
     metadata_url: str = METADATA_URL,
 ) -> None:
     """Sweep once, without a gateway; see Sweep. Raises OSError when records cannot be listed."""
-    async with create_transport(0, AT_A_TERMINAL) as transport:
+    async with create_transport(AT_A_TERMINAL) as transport:
         role = RoleCredentials(transport, metadata_url)
         if any(map(uses_role, accounts)):
             with suppress(StorageError):  # which each request says again

@@ -94,7 +94,7 @@ async def gateway_before(
     **config: Any,
 ) -> AsyncIterator[Back]:
     """Run a server whose store is at `endpoint`; `config` is what differs in `ServerConfig`."""
-    async with create_transport(0, timeouts) as transport:
+    async with create_transport(timeouts) as transport:
         client = CosClient(
             transport,
             BucketAddress(_BUCKET.name, endpoint=endpoint, scheme="http"),

@@ -38,7 +38,7 @@ def records(logs: Path) -> list[Path]:
 @asynccontextmanager
 async def connected(accounts: Iterable[AccountSettings]) -> AsyncIterator[list[CosClient]]:
     """Clients of accounts, past any gateway: somebody else."""
-    async with create_transport(0) as transport:
+    async with create_transport() as transport:
         yield [open_client(transport, account) for account in accounts]
 
 

@@ -97,7 +97,7 @@ async def world(tmp_path: Path, no_leaks: None) -> AsyncIterator[World]:
     """Times out and gives up quickly, so that tests of failures are quick."""
     config = EmulatorConfig(directory=tmp_path / "store", buckets=(_BUCKET,))
     timeouts = Timeouts(connect_s=5, idle_s=5, total_s=10, slow_idle_s=10, slow_total_s=20)
-    async with Emulator(config) as emulator, create_transport(0, timeouts) as transport:
+    async with Emulator(config) as emulator, create_transport(timeouts) as transport:
         client = CosClient(
             transport,
             BucketAddress(_BUCKET.name, endpoint=f"127.0.0.1:{emulator.port}", scheme="http"),

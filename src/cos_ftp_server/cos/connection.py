@@ -38,7 +38,7 @@ class Patience:
     """How long to wait, in seconds.
 
     `idle_s`: without a byte in either direction, while it is the store's turn. `total_s`: for all
-    of one attempt, the wait for a connection included; None: as long as bytes flow.
+    of one attempt, connecting included; None: as long as bytes flow.
     """
 
     idle_s: float

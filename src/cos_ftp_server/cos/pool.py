@@ -34,25 +34,25 @@ _Addresses: TypeAlias = Sequence[tuple[int, int, int, str, Any]]
 
 
 class ConnectionPool:
-    """At most `limit` connections (0: any number), for all origins together. Needs a running loop.
+    """Any number of connections, for all origins together. Needs a running loop.
+
+    Sessions and the memory for data bound them already, and a limit of their own would let requests
+    that wait for a slow store hold up the others.
 
     `connect_s` is for TCP and TLS; `idle_s` is the least time after which some request may have run
     out of patience, and determines how often all of them are looked at.
     """
 
-    def __init__(self, limit: int, *, connect_s: float, idle_s: float) -> None:
+    def __init__(self, *, connect_s: float, idle_s: float) -> None:
         self._loop = asyncio.get_running_loop()
-        self._limit = limit
         self._connect_s = connect_s
         self._tick_s = min(idle_s / _CHECKS_PER_IDLE, _LONGEST_TICK_S)
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._tls: ssl.SSLContext | None = None
         self._names = _Names()
-        self._making = 0
         self._made: set[Connection] = set()
         self._busy: set[Connection] = set()
         self._idle: dict[Origin, deque[Connection]] = {}  # the one used last is at the end
-        self._waiting: deque[asyncio.Future[None]] = deque()
         self._ticking: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -66,28 +66,10 @@ class ConnectionPool:
                 return connection
         return None
 
-    async def connect(self, origin: Origin, deadline: float | None) -> Connection:
-        """Return a new connection, or one that became free while there were too many.
-
-        `deadline` is on the event loop's clock. Raises HttpError.
-        """
-        try:
-            async with asyncio.timeout_at(deadline):
-                while self._is_full():
-                    await self._wait_for_room()
-                    if connection := self.take(origin):
-                        return connection
-        except TimeoutError as error:
-            raise HttpError(Trouble.TIMEOUT, "on all connections") from error
+    async def connect(self, origin: Origin) -> Connection:
+        """Return a new connection. Give it back with `release`. Raises HttpError."""
         self._refuse_if_closed(origin)
-        self._making += 1
-        try:
-            connection = await self._make(origin)
-        except BaseException:
-            self._making -= 1
-            self._wake_next()
-            raise
-        self._making -= 1
+        connection = await self._make(origin)
         self._made.add(connection)
         self._busy.add(connection)
         if self._ticking is None:
@@ -99,7 +81,6 @@ class ConnectionPool:
         self._busy.discard(connection)
         if await connection.end() and not self._is_closed:
             self._idle.setdefault(origin, deque()).append(connection)
-            self._wake_next()
         else:
             connection.abort()
 
@@ -162,39 +143,12 @@ class ConnectionPool:
             detail = f"{origin.host}:{origin.port}: no more connections are made"
             raise HttpError(Trouble.UNREACHABLE, detail)
 
-    def _is_full(self) -> bool:
-        return 0 < self._limit <= len(self._made) + self._making
-
-    async def _wait_for_room(self) -> None:
-        for idle in self._idle.values():
-            if idle:  # to another origin
-                idle.popleft().abort()
-                break
-        waiter = self._loop.create_future()
-        self._waiting.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
-            else:
-                self._wake_next()
-            raise
-
-    def _wake_next(self) -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():  # cancelled, but its task has not run yet
-                waiter.set_result(None)
-                return
-
     def _lost(self, connection: Connection) -> None:
         self._made.discard(connection)
         self._busy.discard(connection)
         for idle in self._idle.values():
             if connection in idle:
                 idle.remove(connection)
-        self._wake_next()
 
     # One timer for all requests: none of them pays for one of its own.
 

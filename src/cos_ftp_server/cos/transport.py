@@ -44,10 +44,10 @@ _ALWAYS = (
 class Timeouts:
     """How long to wait, in seconds.
 
-    `connect_s`: TCP and TLS, without the wait for a free connection of the pool. `idle_s`: without
-    a byte, in either direction. `total_s`: one attempt of a request that carries no object, the
-    wait for a connection included. `slow_idle_s` and `slow_total_s` are for what COS may work on
-    for minutes before it answers: copy and complete (the official SDK gives a complete 20 minutes).
+    `connect_s`: TCP and TLS. `idle_s`: without a byte, in either direction. `total_s`: one attempt
+    of a request that carries no object. `slow_idle_s` and `slow_total_s` are for what COS may work
+    on for minutes before it answers: copy and complete (the official SDK gives a complete 20
+    minutes).
     """
 
     connect_s: float = 10.0
@@ -201,7 +201,7 @@ class Transport:
         connection = self._pool.take(origin)
         while True:
             if connection is None:
-                connection = await self._pool.connect(origin, deadline)
+                connection = await self._pool.connect(origin)
             try:
                 answer = await connection.request(
                     head,
@@ -239,10 +239,10 @@ class Transport:
         await self.aclose()
 
 
-def create_transport(max_connections: int = 100, timeouts: Timeouts | None = None) -> Transport:
-    """Make a pool of at most `max_connections` (0: no limit). Call it on the running loop."""
+def create_transport(timeouts: Timeouts | None = None) -> Transport:
+    """Make a pool of connections. Call it on the running loop."""
     timeouts = timeouts or Timeouts()
-    pool = ConnectionPool(max_connections, connect_s=timeouts.connect_s, idle_s=timeouts.idle_s)
+    pool = ConnectionPool(connect_s=timeouts.connect_s, idle_s=timeouts.idle_s)
     return Transport(pool, timeouts)
 
 

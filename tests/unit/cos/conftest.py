@@ -27,7 +27,7 @@ async def store(no_leaks: None) -> AsyncIterator[ScriptedStore]:
 @pytest.fixture
 async def client(store: ScriptedStore) -> AsyncIterator[CosClient]:
     timeouts = Timeouts(connect_s=5, idle_s=0.2, total_s=5, slow_idle_s=0.4, slow_total_s=5)
-    async with create_transport(10, timeouts) as transport:
+    async with create_transport(timeouts) as transport:
         yield CosClient(
             transport,
             BucketAddress(BUCKET, endpoint=store.endpoint, scheme="http"),

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 @asynccontextmanager
 async def open_client(endpoint: str, *, scheme: str = "http") -> AsyncIterator[CosClient]:
     timeouts = Timeouts(connect_s=5, idle_s=0.2, total_s=5)
-    async with create_transport(10, timeouts) as transport:
+    async with create_transport(timeouts) as transport:
         yield CosClient(
             transport,
             BucketAddress("b-1", endpoint=endpoint, scheme=scheme),
@@ -243,30 +243,6 @@ class TestMemoryIsTheCallersAgain:
             await asyncio.sleep(0)
             buffer.append(0)  # BufferError, if it were still lent to anyone
             assert sys.getrefcount(buffer) == 2
-
-
-async def test_the_pool_is_bounded_and_waiting_is_no_error() -> None:
-    open_now = peak = 0
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal open_now, peak
-        open_now += 1
-        peak = max(peak, open_now)
-        try:
-            while True:
-                await reader.readuntil(b"\r\n\r\n")
-                writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
-        except asyncio.IncompleteReadError:
-            open_now -= 1
-
-    async with raw_server(answer) as endpoint, create_transport(2) as transport:
-        client = CosClient(
-            transport,
-            BucketAddress("b-1", endpoint=endpoint, scheme="http"),
-            StaticCredentials(Credentials("AKID", "key")),
-        )
-        await asyncio.gather(*[client.delete_object(f"k{n}") for n in range(20)])
-    assert peak <= 2
 
 
 async def test_a_connection_that_was_closed_meanwhile_costs_no_try() -> None:
