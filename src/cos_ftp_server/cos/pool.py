@@ -204,6 +204,8 @@ class _Names:
         except OSError as error:
             detail = f"{origin.host}: {_words(error)}"
             raise HttpError(Trouble.DNS, detail) from error
+        except UnicodeError as error:  # an empty label, or one of more than 63 bytes
+            raise HttpError(Trouble.DNS, f"{origin.host}: no name of a host") from error
         self._known[origin] = (self._loop.time() + _DNS_TTL_S, addresses)
         return addresses
 

@@ -143,6 +143,13 @@ class TestTroubleByName:
         assert error.temporary
         assert was_never_sent(error)
 
+    @pytest.mark.parametrize("name", ["two..dots", "a" * 64])
+    async def test_what_is_no_name(self, name: str) -> None:
+        async with open_client(name) as client:
+            error = await failure(client.head_object("k"))
+        assert error.detail == f"DNS: cannot resolve b-1.{name}: no name of a host"
+        assert was_never_sent(error)
+
     async def test_hanging_up_instead_of_an_answer(self) -> None:
         async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
