@@ -4,6 +4,7 @@ It must not know what is asked of a store.
 """
 
 import asyncio
+import os
 import socket
 import ssl
 from collections import deque
@@ -221,5 +222,8 @@ class _Names:
 
 def _words(error: OSError) -> str:
     """Return what the system says, if it does."""
-    reason = getattr(error, "reason", None)  # ssl.SSLError's, in place of a page of detail
-    return reason or error.strerror or str(error) or "closed by the other side"
+    if reason := getattr(error, "reason", None):  # ssl.SSLError's, in place of a page of detail
+        return str(reason)
+    if error.errno and error.errno > 0:  # in place of which call has failed; below 0: getaddrinfo's
+        return os.strerror(error.errno)
+    return error.strerror or str(error) or "closed by the other side"
