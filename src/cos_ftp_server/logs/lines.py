@@ -48,8 +48,7 @@ class TextFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._second = 0
-        self._moment = ""  # `_second` as text: busy servers write many lines in one
+        self._second = -1, ""  # and as text: busy servers write many lines in one
 
     def format(self, record: logging.LogRecord) -> str:
         """See logging.Formatter."""
@@ -59,11 +58,12 @@ class TextFormatter(logging.Formatter):
         return kept
 
     def _format(self, record: logging.LogRecord) -> str:
-        second = int(record.created)
-        if second != self._second:
-            self._moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-            self._second = second
-        head = f"{self._moment},{int(record.msecs):03d} {record.levelname:<7} "
+        second, moment = self._second  # together: other threads write lines, too
+        if second != int(record.created):
+            second = int(record.created)
+            moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+            self._second = second, moment
+        head = f"{moment},{int(record.msecs):03d} {record.levelname:<7} "
         session = session_of(record)
         lines = [head + (_named(session) if session else "") + _escape(record.getMessage())]
         if record.exc_info:
