@@ -35,8 +35,8 @@ class ObjectBody:
     async def read_into(self, memory: memoryview, least: int = 1) -> int:
         """Receive the next bytes into `memory`; return how many, 0 at the end.
 
-        They are at least `least`, unless the end comes before. Raises StorageError(UNAVAILABLE,
-        temporary) when the body ends early or stalls.
+        They are at least `least`, unless the end, or a break, comes before. Raises
+        StorageError(UNAVAILABLE, temporary) when the body ends early or stalls.
         """
         if not self._left:
             return 0

@@ -4,8 +4,6 @@ Owns what is asked before the first byte moves, and that whatever was not commit
 must not know how bytes are moved.
 """
 
-import asyncio
-
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
@@ -50,9 +48,6 @@ class OpenReader:
                 raise
             opened.end = self._offset
             return meta
-        except asyncio.CancelledError:
-            await opened.aclose()
-            raise
 
     async def __aexit__(self, *_: object) -> None:
         if not self._download.is_closed:
