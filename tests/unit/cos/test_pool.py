@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from cos_ftp_server.cos.address import Origin
+from cos_ftp_server.cos.connection import Patience
 from cos_ftp_server.cos.http_error import HttpError
 from cos_ftp_server.cos.pool import ConnectionPool
 from tests.unit.cos.test_transport import raw_server
@@ -48,4 +49,26 @@ async def test_a_connection_that_is_about_to_close_is_not_used() -> None:
         assert connection.is_usable
         connection.abort()
         assert not connection.is_usable
+        await pool.aclose()
+
+
+async def test_a_connection_that_nobody_has_used_for_long_is_closed() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        assert await reader.read() == b""
+        is_closed.set()
+
+    is_closed = asyncio.Event()
+    pool = ConnectionPool(connect_s=5, idle_s=0.1)
+    async with raw_server(answer) as endpoint, asyncio.timeout(10):
+        origin = origin_of(endpoint)
+        connection = await pool.connect(origin)
+        patience = Patience(idle_s=5, total_s=None)
+        head = b"GET / HTTP/1.1\r\n\r\n"
+        await connection.request(head, b"", patience, None, has_body=True, is_streamed=False)
+        await pool.release(connection, origin)
+        connection.idle_since -= 3600
+        await is_closed.wait()
+        assert pool.take(origin) is None
         await pool.aclose()
