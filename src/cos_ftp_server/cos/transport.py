@@ -1,7 +1,7 @@
 """HTTP as this package uses it: a pool of connections, shared by all buckets.
 
-Sends one attempt and returns the answer; every connection, TLS, DNS and timeout error becomes a
-`StorageError` here. Knows no signing, XML or retries.
+Sends one attempt and returns the answer, or raises what went wrong, which `translate` puts into a
+`StorageError`. Knows no signing, XML or retries.
 """
 
 import asyncio
