@@ -347,3 +347,10 @@ class SlowReaderFileSystem(MemoryFileSystem):
 
     def make_reader(self, info: FileInfo, content: bytes, offset: int) -> ObjectReader:
         return _WaitingReader(info, content, offset, self.release)
+
+
+class EndsEarlyFileSystem(MemoryFileSystem):
+    """Readers leave out the last byte."""
+
+    def make_reader(self, info: FileInfo, content: bytes, offset: int) -> ObjectReader:
+        return super().make_reader(info, content[:-1], offset)

@@ -5,7 +5,11 @@ import asyncio
 import pytest
 
 from tests.doubles.ftp_client import RawClient, reset, until
-from tests.doubles.memory_fs import MemoryFileSystem, SlowReaderFileSystem
+from tests.doubles.memory_fs import (
+    EndsEarlyFileSystem,
+    MemoryFileSystem,
+    SlowReaderFileSystem,
+)
 from tests.server.conftest import Login
 
 CONTENT = bytes(range(256)) * 1000
@@ -145,3 +149,14 @@ async def test_killed_client_ends_the_download(log_in: Login) -> None:
         await reader.readexactly(1)
         client.writer.close()
         await until(lambda: not file_system.open_readers)
+
+
+@pytest.mark.parametrize("offset", [0, len(CONTENT) - 1])
+async def test_a_file_of_which_some_is_missing_is_no_success(log_in: Login, offset: int) -> None:
+    file_system = EndsEarlyFileSystem()
+    file_system.put("/a", CONTENT)
+    async with log_in(file_system) as client:
+        await client.expect(f"REST {offset}", 350)
+        await client.open_data()
+        await client.expect("RETR a", 150)
+        assert (await client.reply()).code == 451

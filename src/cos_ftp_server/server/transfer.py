@@ -122,6 +122,8 @@ async def download(exchange: Exchange, path: VirtualPath) -> Reply:
         try:
             while chunk := await reader.read():
                 await data.send(encoder.convert(chunk) if encoder else chunk)
+            if size is not None and data.sent != size:
+                raise _ended_early(path, data.sent, size)  # before the client sees a clean end
             await data.finish()
         except StorageError as error:
             if error.kind not in (ErrorKind.CHANGED, ErrorKind.NOT_FOUND):
@@ -132,6 +134,13 @@ async def download(exchange: Exchange, path: VirtualPath) -> Reply:
         finally:
             data.abort()
     return replies.TRANSFER_COMPLETE
+
+
+def _ended_early(path: VirtualPath, sent: int, size: int) -> StorageError:
+    detail = f"{sent} of {size} bytes"
+    return StorageError(
+        ErrorKind.UNAVAILABLE, operation="read", key=path, temporary=True, detail=detail
+    )
 
 
 async def send_listing(
