@@ -44,8 +44,8 @@ __all__ = ["CosClient", "ObjectBody"]
 class CosClient(MultipartClient):
     """One bucket, seen with one set of keys. Cheap to make: connections belong to `transport`.
 
-    Bodies must not change until the method returns or raises; then nothing refers to them
-    any more, cancellation included. They are sent again as they are when a try fails.
+    Bodies must not change until the method returns or raises; then nothing is read from
+    them any more, cancellation included. They are sent again as they are when a try fails.
     A key that would address the bucket, or that is too long, raises BAD_NAME and sends nothing.
     """
 

@@ -175,8 +175,8 @@ class Transport:
         """Send a request and return the whole of a successful answer. Raises Refusal and HttpError.
 
         What may be repeated is sent again at once when a connection that had been kept turns out to
-        be closed, unless it must be sent `once`. Whatever the outcome, nothing refers to the memory
-        of `body` any more afterwards.
+        be closed, unless it must be sent `once`. Whatever the outcome, nothing is read from the
+        memory of `body` any more afterwards.
         """
         head = _format_head(method, target, headers, len(body))
         connection, answer = await self._request(origin, method, head, body, patience, once=once)
