@@ -5,6 +5,7 @@ another may follow it, is decided here.
 """
 
 from collections import deque
+from functools import lru_cache
 
 import httptools
 
@@ -119,8 +120,7 @@ class Answer:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; what follows a chunked body is of no interest."""
         if not self.has_head:
-            text = value.decode("utf-8", "surrogateescape")
-            self.headers.setdefault(name.decode("latin-1").lower(), text)
+            self.headers.setdefault(_text(name), value.decode("utf-8", "surrogateescape"))
 
     def on_headers_complete(self) -> None:
         """Find out where the answer ends."""
@@ -156,3 +156,8 @@ class Answer:
             self.headers.clear()
         else:
             self.is_complete = True
+
+
+@lru_cache(maxsize=256)  # most answers have the names of the last one
+def _text(name: bytes) -> str:
+    return name.decode("latin-1").lower()
