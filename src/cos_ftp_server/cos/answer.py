@@ -120,7 +120,7 @@ class Answer:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; what follows a chunked body is of no interest."""
         if not self.has_head:
-            self.headers.setdefault(_text(name), value.decode("utf-8", "surrogateescape"))
+            self.headers.setdefault(_header_name(name), value.decode("utf-8", "surrogateescape"))
 
     def on_headers_complete(self) -> None:
         """Find out where the answer ends."""
@@ -159,5 +159,5 @@ class Answer:
 
 
 @lru_cache(maxsize=256)  # most answers have the names of the last one
-def _text(name: bytes) -> str:
+def _header_name(name: bytes) -> str:
     return name.decode("latin-1").lower()

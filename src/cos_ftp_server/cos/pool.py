@@ -104,6 +104,7 @@ class ConnectionPool:
                 )
                 connection = await self._begin(sock, origin)
         except TimeoutError as error:
+            self._names.forget(origin)
             raise HttpError(Trouble.CONNECT_TIMEOUT) from error
         except ssl.SSLCertVerificationError as error:
             detail = f"{origin.host}: {error.verify_message}"
