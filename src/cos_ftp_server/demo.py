@@ -47,6 +47,8 @@ class Demo:
         store = Emulator(EmulatorConfig(directory=self._data or Path(home), buckets=(keys,)))
         self._resources.push_async_callback(store.aclose)
         await store.start()
+        # A demo that was killed left them; with the port in it, no record would fit the new store.
+        await store.abort_uploads(keys.name)
         gateway = Gateway(self._settings(keys, store.port, Path(home)))
         self._resources.push_async_callback(gateway.aclose)
         await gateway.start()

@@ -80,12 +80,13 @@ async def run_service(
 
     The first signal lets `drain` finish what is under way; a second one, or one that comes
     before the service has started, stops at once. SIGHUP calls `reload`, once more if it comes
-    again meanwhile; without a `reload`, or where SIGHUP is ignored (nohup), it is left alone.
+    again meanwhile; without a `reload` it stops like SIGTERM, as a terminal that is closed sends
+    it, too. Where SIGHUP is ignored (nohup) it is left alone.
     Raises what `start` raises.
     """
     manager = ServiceManager.from_environment()
     signals = _Signals()
-    with signals.received(with_hangup=reload is not None):
+    with signals.received(can_reload=reload is not None):
         try:
             if await _until(signals.stop, service.start()):
                 announce(service.url)
@@ -150,12 +151,12 @@ class _Signals:
         self.hangup = asyncio.Event()
 
     @contextmanager
-    def received(self, *, with_hangup: bool) -> Iterator[None]:
+    def received(self, *, can_reload: bool) -> Iterator[None]:
         """Listen to signals within this context."""
         actions = dict.fromkeys(_STOP_SIGNALS, self._stop)
         # nohup has SIGHUP ignored, and whoever uses it means that.
-        if with_hangup and not _is_hangup_ignored():
-            actions[signal.SIGHUP] = self.hangup.set
+        if not _is_hangup_ignored():
+            actions[signal.SIGHUP] = self.hangup.set if can_reload else self._stop
         loop = asyncio.get_running_loop()
         for number, action in actions.items():
             loop.add_signal_handler(number, action)

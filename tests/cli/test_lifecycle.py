@@ -49,7 +49,8 @@ class Talkative:
 
 service = Talkative()
 ready = lambda url: print("ready", url, flush=True)
-run(run_service(service, ready, service.drain, service.reload))
+reload = None if "no reload" in sys.argv else service.reload
+run(run_service(service, ready, service.drain, reload))
 print("end")
 """
 
@@ -120,6 +121,14 @@ def test_a_second_signal_does_not_disturb_the_end() -> None:
             process.send(signal.SIGTERM)
         process.go_on()
         assert process.end() == (0, ["end"])
+
+
+def test_a_hangup_stops_what_cannot_reload() -> None:
+    with started("no reload") as process:
+        process.wait_for("start")
+        process.wait_for("ready here")
+        process.send(signal.SIGHUP)
+        assert process.end() == (0, ["drain", "close", "end"])
 
 
 def test_a_hangup_reloads_each_time() -> None:

@@ -4,11 +4,12 @@ import ftplib
 import io
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from cos_ftp_server.cli import main
+from tests.e2e.harness import wait_until
 
 EMULATOR = [
     "emulator",
@@ -64,6 +66,35 @@ def test_demo_gives_a_url_to_log_in_with_and_keeps_files(tmp_path: Path) -> None
                 client.login(where.username or "", where.password or "")
                 assert client.nlst() == kept
                 client.storbinary("STOR file", io.BytesIO(b"content"))
+
+
+def count_parts(index: Path) -> int:
+    with closing(sqlite3.connect(index)) as database:
+        (count,) = database.execute("SELECT count(*) FROM parts").fetchone()
+    return int(count)
+
+
+def test_demo_drops_the_parts_that_a_killed_one_has_left(tmp_path: Path) -> None:
+    index = tmp_path / "data" / "index.sqlite3"
+    demo = ("demo", "--port", "0", "--data", index.parent)
+    with subprocess.Popen(
+        [sys.executable, "-m", "cos_ftp_server", *demo], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout
+            where = urlsplit(process.stdout.readline().removeprefix("ready ").rstrip("\n"))
+            with ftplib.FTP() as client:
+                client.connect("127.0.0.1", where.port or 0, timeout=30)
+                client.login(where.username or "", where.password or "")
+                with client.transfercmd("STOR file") as data:
+                    data.sendall(bytes(20 * 1024**2))
+                    wait_until(lambda: count_parts(index) > 0, "a part is stored")
+                    process.kill()
+        finally:
+            process.kill()
+    assert count_parts(index) > 0
+    with serving(*demo):
+        assert count_parts(index) == 0
 
 
 def test_emulator_answers_http(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """RETR: offsets, sizes, and clients that leave early or do not read."""
 
 import asyncio
+import logging
 
 import pytest
 
@@ -96,7 +97,10 @@ async def test_refused_before_data(
     assert (await client.fetch(f"RETR {path}"))[1].code == code
 
 
-async def test_client_that_closes_early_gets_426(log_in: Login) -> None:
+async def test_client_that_closes_early_gets_426(
+    log_in: Login, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Which is no cause for a warning: it may have all that it wants."""
     file_system = MemoryFileSystem()
     file_system.put("/a", bytes(64 * 1024 * 1024))
     async with log_in(file_system) as client:
@@ -107,6 +111,7 @@ async def test_client_that_closes_early_gets_426(log_in: Login) -> None:
         assert (await client.reply()).code == 426
         assert file_system.open_readers == 0
         await client.expect("NOOP", 200)
+    assert [line for line in caplog.records if line.levelno > logging.INFO] == []
 
 
 async def test_client_that_closes_after_everything_was_sent_gets_226(
@@ -120,7 +125,9 @@ async def test_client_that_closes_after_everything_was_sent_gets_226(
     assert (await client.reply()).code == 226
 
 
-async def test_client_that_does_not_read_is_given_up(log_in: Login) -> None:
+async def test_client_that_does_not_read_is_given_up(
+    log_in: Login, caplog: pytest.LogCaptureFixture
+) -> None:
     file_system = MemoryFileSystem()
     file_system.put("/a", bytes(64 * 1024 * 1024))
     async with log_in(file_system, data_stall_timeout_seconds=0.1) as client:
@@ -128,6 +135,7 @@ async def test_client_that_does_not_read_is_given_up(log_in: Login) -> None:
         await client.expect("RETR a", 150)
         assert (await client.reply()).code == 426
         assert file_system.open_readers == 0
+    assert "RETR a failed: data connection timed out" in caplog.messages
 
 
 async def test_slow_store_is_not_the_clients_stall(log_in: Login) -> None:

@@ -1,5 +1,7 @@
 """Directories, names, facts and the small commands."""
 
+import logging
+
 import pytest
 
 from cos_ftp_server.errors import ErrorKind, StorageError
@@ -32,6 +34,14 @@ async def test_directories(client: RawClient, file_system: MemoryFileSystem) -> 
     await client.expect("RMD d", 250)
     await client.expect("RMD d", 550)
     await client.expect("RMD /", 550)
+
+
+async def test_what_clients_ask_for_in_vain_is_no_cause_for_a_warning(
+    client: RawClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    for line in ("RMD /", "RMD missing", "DELE missing", "RNFR missing", "CWD missing"):
+        await client.expect(line, 550)
+    assert [line for line in caplog.records if line.levelno > logging.INFO] == []
 
 
 async def test_rename(client: RawClient, file_system: MemoryFileSystem) -> None:

@@ -6,11 +6,13 @@ is in `pipeline`.
 
 import time
 from collections.abc import Iterable
+from functools import partial
 
 from aiohttp import web
 
 from cos_ftp_server.emulator.config import EmulatorConfig
 from cos_ftp_server.emulator.faults import Faults
+from cos_ftp_server.emulator.index import Index
 from cos_ftp_server.emulator.listing import END_OF_KEYS
 from cos_ftp_server.emulator.lookup import object_rows, upload_rows
 from cos_ftp_server.emulator.pipeline import Pipeline
@@ -118,3 +120,9 @@ class Emulator:
                 for row in upload_rows(connection, bucket, None)(b"", END_OF_KEYS)
             ]
         )
+
+    async def abort_uploads(self, bucket: str) -> None:
+        """End all multipart uploads in progress and drop their parts, past HTTP and faults."""
+        for key, upload_id in await self.open_uploads(bucket):
+            address = Address(bucket, key)
+            await self._store.write(partial(Index.abort, address=address, upload_id=upload_id))

@@ -239,7 +239,8 @@ class Dispatcher:
                 return replies.LOCAL_ERROR
             if isinstance(error, StorageError):
                 exchange.failure = error
-            level = logging.DEBUG if is_client_mistake(error) else logging.WARNING
+            is_usual = is_client_mistake(error) or exchange.has_enough(error)
+            level = logging.DEBUG if is_usual else logging.WARNING
             log.log(level, "%s failed: %s", command.loggable, error)
             return reply
 

@@ -138,6 +138,11 @@ class Exchange:
         if await self._control.is_gone_within(_LEAST_GRACE_SECONDS, _MOST_GRACE_SECONDS):
             raise DataConnectionError
 
+    def has_enough(self, error: Exception) -> bool:
+        """Whether `error` is that the client reads no further: many want a part of a file only."""
+        is_lost = isinstance(error, DataConnectionError) and not error.timed_out
+        return is_lost and self.writer is None
+
     def keep_alive(self, reply: Reply) -> Ticker:
         """Return a context that says every few seconds that `reply` is still to come.
 

@@ -84,5 +84,7 @@ def reply_to(error: BaseException) -> Reply | None:
 def is_client_mistake(error: Exception) -> bool:
     """Whether an operator need not hear of it: clients probe for names all the time."""
     if isinstance(error, StorageError):
+        if error.kind is ErrorKind.DENIED:
+            return not error.status  # the store was not asked: it is about the root
         return error.kind in _CLIENT_MISTAKES and not error.temporary
     return isinstance(error, ProtocolError)

@@ -78,7 +78,7 @@ async def handle_rest(exchange: Exchange, argument: str) -> Reply:
 async def handle_allo(exchange: Exchange, argument: str) -> Reply:
     """Remember how many bytes the next upload must at least have."""
     exchange.session.announced_size = parse_allo(argument)
-    return replies.SUPERFLUOUS
+    return replies.SIZE_NOTED
 
 
 async def handle_dele(exchange: Exchange, argument: str) -> Reply:
