@@ -232,7 +232,7 @@ def _explain_connection(error: StorageError, account: AccountSettings) -> str:
             return f"no TLS with {host}: if it speaks plain HTTP, cos_protocol must be http"
         case HttpError(trouble=Trouble.UNREACHABLE):
             return f"nobody answers at {host}: {key} is wrong, or a firewall is in the way"
-        case HttpError(trouble=Trouble.CONNECT_TIMEOUT | Trouble.TIMEOUT):
+        case HttpError(trouble=Trouble.CONNECT_TIMEOUT | Trouble.TIMEOUT | Trouble.TOO_SLOW):
             return f"{host} does not answer in time: is a firewall in the way?"
         case HttpError():
             return _explain_stranger(account)

@@ -200,7 +200,7 @@ class Connection(asyncio.BufferedProtocol):
     def check(self, now: float) -> None:
         """End a request that has run out of time; to be called every now and then."""
         if self._deadline is not None and now >= self._deadline:
-            self._fail(HttpError(Trouble.TIMEOUT))
+            self._fail(HttpError(Trouble.TOO_SLOW))
             return
         moved = self._moved - self._unacknowledged()
         if moved != self._moved_at_check or self._waiter is None:

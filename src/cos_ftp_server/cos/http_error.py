@@ -14,6 +14,7 @@ class Trouble(enum.Enum):
     UNREACHABLE = "cannot connect to"
     CONNECT_TIMEOUT = "timed out while connecting"
     TIMEOUT = "timed out: no progress"
+    TOO_SLOW = "timed out: it took too long"
     UNANSWERED = "connection lost without an answer"
     BROKEN_OFF = "answer broken off"
     NO_HTTP = "answer is not HTTP:"

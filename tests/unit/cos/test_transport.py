@@ -24,8 +24,10 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
 @asynccontextmanager
-async def open_client(endpoint: str, *, scheme: str = "http") -> AsyncIterator[CosClient]:
-    timeouts = Timeouts(connect_s=5, idle_s=0.2, total_s=5)
+async def open_client(
+    endpoint: str, *, scheme: str = "http", total_s: float = 5
+) -> AsyncIterator[CosClient]:
+    timeouts = Timeouts(connect_s=5, idle_s=0.2, total_s=total_s)
     async with create_transport(timeouts) as transport:
         yield CosClient(
             transport,
@@ -111,6 +113,26 @@ class TestTroubleByName:
         assert "timed out" in error.detail
         assert error.temporary
         assert not was_never_sent(error)
+
+    async def test_an_answer_that_drips(self) -> None:
+        is_cut = asyncio.Event()
+
+        async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            try:
+                while True:
+                    writer.write(b"1\r\n \r\n")
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+            except ConnectionError:
+                is_cut.set()
+
+        async with raw_server(drip) as endpoint, open_client(endpoint, total_s=0.5) as client:
+            error = await failure(client.list_objects(""))
+            await is_cut.wait()
+        assert "took too long" in error.detail
+        assert error.temporary
 
     async def test_no_http(self) -> None:
         async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
