@@ -193,8 +193,10 @@ class Download:
     async def _pass_on(self, source: ObjectRange) -> bytes | memoryview:
         if chunk := source.take():
             return chunk
-        if self._passing is None:
-            self._passing = memoryview(bytearray(min(_DIRECT_CHUNK, source.left)))
+        if not source.left:
+            return b""
+        if self._passing is None:  # for other ranges, too, which may have more left than this one
+            self._passing = memoryview(bytearray(min(_DIRECT_CHUNK, self._meta.size)))
         return self._passing[: await source.read_into(self._passing)]
 
     async def _await_segment(self) -> "_Segment":
