@@ -6,6 +6,7 @@ Owns the steps and the words. Nothing secret is ever in them. It must not know w
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from cos_ftp_server.buckets import bucket_address, creation_rules, open_bucket, uses_role
@@ -148,7 +149,7 @@ class _Examination:
 
     async def _read_back(self, key: str) -> str:
         try:
-            async with await self._client.get_object(key) as body:
+            async with aclosing(await self._client.get_object(key)) as body:
                 content = b""
                 while chunk := await body.read():
                     content += chunk

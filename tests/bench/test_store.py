@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import json
 import time
+from contextlib import aclosing
 
 import pytest
 
@@ -26,7 +27,7 @@ def content(size: int) -> bytes:
 
 async def read(client: CosClient, key: str, *, first: int = 0, last: int | None = None) -> bytes:
     chunks = []
-    async with await client.get_object(key, first=first, last=last) as body:
+    async with aclosing(await client.get_object(key, first=first, last=last)) as body:
         while chunk := await body.read():
             chunks.append(chunk)
     return b"".join(chunks)
@@ -73,7 +74,7 @@ async def test_nothing_is_replaced_where_that_is_forbidden(client: CosClient) ->
 
 async def test_a_changed_object_is_noticed(client: CosClient) -> None:
     with pytest.raises(StorageError) as caught:
-        async with await client.get_object(sized_name(9, 0), if_match='"other"'):
+        async with aclosing(await client.get_object(sized_name(9, 0), if_match='"other"')):
             pass
     assert caught.value.kind is ErrorKind.CHANGED
 

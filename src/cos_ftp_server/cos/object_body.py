@@ -1,8 +1,5 @@
 """The content of an object as it arrives. Knows one answer, not how it came to be."""
 
-from types import TracebackType
-from typing import Self
-
 from cos_ftp_server.cos.http_error import HttpError
 from cos_ftp_server.cos.transport import Stream, translate
 from cos_ftp_server.cos.types import ObjectMeta
@@ -68,14 +65,3 @@ class ObjectBody:
     async def aclose(self) -> None:
         """Let the connection go; a body that was not read to its end is cut."""
         await self._stream.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()

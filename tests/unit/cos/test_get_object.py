@@ -1,5 +1,7 @@
 """Reading objects: ranges, pins, and bodies that break."""
 
+from contextlib import aclosing
+
 import pytest
 
 from cos_ftp_server.cos.client import CosClient, ObjectBody
@@ -21,7 +23,7 @@ async def test_a_whole_object_is_asked_for_without_a_range(
 ) -> None:
     content = bytes(range(256)) * 8000
     store.will(replies(200, HEAD, content))
-    async with await client.get_object("k") as body:
+    async with aclosing(await client.get_object("k")) as body:
         assert (body.meta.size, body.meta.etag, body.first) == (len(content), '"abc"', 0)
         assert await read_all(body) == content
         assert await body.read() == b""
@@ -30,7 +32,7 @@ async def test_a_whole_object_is_asked_for_without_a_range(
 
 async def test_an_empty_object(client: CosClient, store: ScriptedStore) -> None:
     store.will(replies(200, HEAD))
-    async with await client.get_object("k") as body:
+    async with aclosing(await client.get_object("k")) as body:
         assert await read_all(body) == b""
 
 
@@ -48,7 +50,9 @@ async def test_a_range(
 ) -> None:
     content = b"0123456789"[first : None if last is None else last + 1]
     store.will(replies(206, {**HEAD, "Content-Range": got}, content))
-    async with await client.get_object("k", first=first, last=last, if_match='"abc"') as body:
+    async with aclosing(
+        await client.get_object("k", first=first, last=last, if_match='"abc"')
+    ) as body:
         assert (body.meta.size, body.first) == (10, first)
         assert await read_all(body) == content
     [request] = store.requests
@@ -62,7 +66,7 @@ async def test_a_store_that_ignores_ranges_is_not_believed(
 ) -> None:
     store.will(replies(200, HEAD, b"0123456789"))
     with pytest.raises(StorageError) as caught:
-        async with await client.get_object("k", first=5):
+        async with aclosing(await client.get_object("k", first=5)):
             pass
     assert caught.value.kind is ErrorKind.UNAVAILABLE
 
@@ -72,14 +76,14 @@ async def test_a_store_that_ignores_the_pin_is_not_believed(
 ) -> None:
     store.will(replies(200, HEAD, b"0123456789"))
     with pytest.raises(StorageError) as caught:
-        async with await client.get_object("k", if_match='"another"'):
+        async with aclosing(await client.get_object("k", if_match='"another"')):
             pass
     assert caught.value.kind is ErrorKind.CHANGED
 
 
 async def test_content_stays_encoded(client: CosClient, store: ScriptedStore) -> None:
     store.will(replies(200, {**HEAD, "Content-Encoding": "gzip"}, b"\x1f\x8bnot really"))
-    async with await client.get_object("k") as body:
+    async with aclosing(await client.get_object("k")) as body:
         assert await read_all(body) == b"\x1f\x8bnot really"
 
 
@@ -98,20 +102,20 @@ async def test_refusals(
 ) -> None:
     store.will(error(status, code))
     with pytest.raises(StorageError) as caught:
-        async with await client.get_object("k", first=5):
+        async with aclosing(await client.get_object("k", first=5)):
             pass
     assert caught.value.kind is kind
 
 
 async def test_opening_is_retried(client: CosClient, store: ScriptedStore) -> None:
     store.will(error(503, "SlowDown"), resets(), replies(200, HEAD, b"x"))
-    async with await client.get_object("k") as body:
+    async with aclosing(await client.get_object("k")) as body:
         assert await read_all(body) == b"x"
 
 
 async def test_a_body_that_ends_early(client: CosClient, store: ScriptedStore) -> None:
     store.will(ends_early({**HEAD, "Content-Length": "100"}, b"x" * 10))
-    async with await client.get_object("k") as body:
+    async with aclosing(await client.get_object("k")) as body:
         with pytest.raises(StorageError) as caught:
             await read_all(body)
     assert caught.value.kind is ErrorKind.UNAVAILABLE
@@ -124,7 +128,7 @@ async def test_a_chunked_body_shorter_than_its_range(
 ) -> None:
     headers = {**HEAD, "Content-Range": "bytes 5-99/100"}
     store.will(replies(206, headers, b"x" * 10))
-    async with await client.get_object("k", first=5) as body:
+    async with aclosing(await client.get_object("k", first=5)) as body:
         with pytest.raises(StorageError) as caught:
             await read_all(body)
     assert "85 bytes before" in caught.value.detail
@@ -132,7 +136,7 @@ async def test_a_chunked_body_shorter_than_its_range(
 
 async def test_a_body_that_stalls(client: CosClient, store: ScriptedStore) -> None:
     store.will(stalls(store.released, {**HEAD, "Content-Length": "100"}, b"x" * 10))
-    async with await client.get_object("k") as body:
+    async with aclosing(await client.get_object("k")) as body:
         with pytest.raises(StorageError) as caught:
             await read_all(body)
     assert caught.value.temporary
@@ -141,8 +145,8 @@ async def test_a_body_that_stalls(client: CosClient, store: ScriptedStore) -> No
 
 async def test_leaving_early_closes_the_connection(client: CosClient, store: ScriptedStore) -> None:
     store.will(stalls(store.released, {**HEAD, "Content-Length": "100"}, b"x" * 10))
-    async with await client.get_object("k") as body:
+    async with aclosing(await client.get_object("k")) as body:
         assert await body.read() == b"x" * 10
     store.will(replies(200, HEAD, b"next"))
-    async with await client.get_object("k") as body:
+    async with aclosing(await client.get_object("k")) as body:
         assert await read_all(body) == b"next"
