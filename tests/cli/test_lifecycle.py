@@ -167,7 +167,7 @@ def test_a_reload_that_fails_is_survived() -> None:
             process.send(signal.SIGHUP)
             process.wait_for("reload")
         process.send(signal.SIGTERM)
-        process.wait_for("drain")
+        assert process.end() == (0, ["drain", "close", "end"])
 
 
 def test_a_stop_does_not_wait_for_a_reload() -> None:

@@ -180,6 +180,7 @@ class TestObjects:
     ) -> None:
         store.will(replies(status))
         await client.delete_object("k")
+        assert [request.method for request in store.requests] == ["DELETE"]
 
     async def test_delete_needs_the_bucket(self, client: CosClient, store: ScriptedStore) -> None:
         store.will(error(404, "NoSuchBucket"))
