@@ -5,8 +5,10 @@ would `pause_reading`, clear line buffer and queue, and upgrade the transport, a
 """
 
 import asyncio
+import fcntl
 import socket
 import sys
+import termios
 from collections import deque
 from collections.abc import Callable
 from typing import cast
@@ -130,6 +132,10 @@ class ControlConnection(asyncio.Protocol):
         if rest > 0:
             await self._wait_for_end(rest)
             info = self._tcp_info()
+        if self._has_unread():
+            # Timers come before sockets: an ABOR that came while we were not running counts.
+            for _ in range(_POLLS):
+                await asyncio.sleep(0)
         # While too many commands wait nothing is read, not even the end: the kernel knows it.
         return self.is_gone or info[:1] != _TCP_ESTABLISHED
 
@@ -144,16 +150,23 @@ class ControlConnection(asyncio.Protocol):
         finally:
             timer.cancel()
             self._gone = None
-        # Timers come before sockets: what came while we were not running counts as well.
-        for _ in range(_POLLS):
-            await asyncio.sleep(0)
 
     def _tcp_info(self) -> bytes:
-        sock = self._transport and self._transport.get_extra_info("socket")
-        if not sock:
+        sock = self._socket()
+        if sock is None:
             return b""
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT_END)
-        return bytes(info)
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT_END)
+
+    def _has_unread(self) -> bool:
+        """Whether the kernel has bytes that were not read yet."""
+        sock = self._socket()
+        return sock is not None and any(fcntl.ioctl(sock, termios.FIONREAD, bytes(4)))
+
+    def _socket(self) -> socket.socket | None:
+        """Return what to ask the kernel about, None when it is closed, or about to be."""
+        if self._transport is None or self._transport.is_closing():
+            return None
+        return cast(socket.socket, self._transport.get_extra_info("socket"))
 
     def close(self) -> None:
         """Close once everything is sent, without waiting for it."""
