@@ -103,6 +103,21 @@ async def test_held_requests_do_not_keep_the_store_from_closing(
         await request
 
 
+async def test_a_client_that_goes_in_the_middle_of_a_refused_body_leaves_no_task(
+    emulator: Emulator,
+) -> None:
+    before = asyncio.all_tasks()
+    reader, writer = await asyncio.open_connection("127.0.0.1", emulator.port)
+    head = f"PUT /{BUCKET}/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+    writer.write(head.encode() + b"x" * 1000)
+    assert b" 403 " in await reader.readline()
+    writer.transport.abort()
+    for _ in range(10):  # turns of the loop, until the server has heard of it
+        await asyncio.sleep(0)
+    await emulator.aclose()
+    assert asyncio.all_tasks() - before == set()
+
+
 @pytest.mark.parametrize("size", [2_000, 200_000])
 async def test_slow_body(emulator: Emulator, raw: RawClient, size: int) -> None:
     await raw("PUT", "k", body=b"x" * size)

@@ -71,14 +71,32 @@ class Pipeline:
         self._process_id = secrets.token_hex(4)
         self._request_ids = itertools.count(1)
         self._held: set[asyncio.Task[object]] = set()
+        self._serving: set[asyncio.Task[None]] = set()  # each a connection
 
     def cancel_held(self) -> None:
         """Cancel the requests that a fault keeps waiting."""
         for task in self._held:
             task.cancel()
 
+    async def end_forgotten(self) -> None:
+        """End the connections that the server has lost sight of; return when they have ended.
+
+        aiohttp waits up to ten seconds for the rest of a body that a refusal made useless, and does
+        not notice that the client has gone by then.
+        """
+        for task in self._serving:
+            task.cancel()
+        if self._serving:
+            await asyncio.wait(self._serving)
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, and keep the record of it."""
+        if request.task not in self._serving:
+            self._serving.add(request.task)
+            request.task.add_done_callback(self._serving.discard)
+        return await self._handle(request)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             host = request.headers.get("Host", "")
             target = parse_target(request.raw_path, host, self._buckets)
