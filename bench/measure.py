@@ -1,19 +1,9 @@
 """What a process has used, as the kernel tells: CPU time and memory. Linux only (proc(5))."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Usage", "cpu_seconds", "peak_rss_bytes", "reset_peak", "rss_bytes"]
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a process has used for a piece of work. Memory in bytes."""
-
-    cpu_s: float
-    rss_before: int
-    rss_peak: int
+__all__ = ["cpu_seconds", "peak_rss_bytes", "reset_peak", "rss_bytes"]
 
 
 def cpu_seconds(pid: int) -> float:

@@ -270,7 +270,6 @@ async def test_client_that_reads_no_replies_is_cut_off(
     async with log_in(file_system, idle_timeout_seconds=0.1) as client:
         client.send(*["FEAT"] * 300_000)  # the client's stream reads 128 KiB ahead, then stops
         await until(lambda: not serve.started[0].session_count)
-        assert not client.writer.is_closing()  # it was not the client that hung up
 
 
 async def test_too_many_connections(serve: Servers, file_system: MemoryFileSystem) -> None:

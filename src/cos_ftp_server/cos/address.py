@@ -21,7 +21,7 @@ def encode(text: str) -> str:
     >>> encode("a b/ü")
     'a%20b%2F%C3%BC'
     """
-    return text if _is_plain(text) else quote(text, _UNRESERVED)
+    return text if _is_plain(text) else quote(text, _UNRESERVED, errors="surrogateescape")
 
 
 def encode_path(text: str) -> str:

@@ -136,6 +136,9 @@ class Answer:
         self.has_head = True
         if not self._has_body:
             self.is_complete = True
+            # The parser expects a body of unknown length where nothing tells one.
+            closes = "close" in self.headers.get("connection", "").lower()
+            self.keeps_alive |= parser.get_http_version() == "1.1" and not closes
         elif "transfer-encoding" not in self.headers and "content-length" in self.headers:
             self.left = int(self.headers["content-length"])
 

@@ -116,11 +116,7 @@ def parse_stored(headers: Mapping[str, str], dialect: Dialect) -> Stored:
     etag = headers.get("etag", "")
     if not etag:
         raise HeaderError("ETag is missing")
-    return Stored(
-        etag=etag,
-        crc64=parse_crc64(headers, dialect),
-        version_id=headers.get(f"{dialect.header_prefix}version-id", ""),
-    )
+    return Stored(etag=etag, crc64=parse_crc64(headers, dialect))
 
 
 def _parse_date(value: str) -> datetime:
@@ -145,12 +141,15 @@ def parse_meta(key: str, size: int, headers: Mapping[str, str], dialect: Dialect
     Raises HeaderError.
     """
     modified = _parse_date(headers.get("last-modified", ""))
+    etag = headers.get("etag", "")
+    if not etag:  # by which a read is pinned
+        raise HeaderError("ETag is missing")
     prefix = dialect.header_prefix
     meta_prefix = f"{prefix}meta-"
     return ObjectMeta(
         key=key,
         size=size,
-        etag=headers.get("etag", ""),
+        etag=etag,
         modified=modified,
         crc64=parse_crc64(headers, dialect),
         options=ObjectOptions(

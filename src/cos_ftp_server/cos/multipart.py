@@ -40,11 +40,7 @@ def read_written(dialect: Dialect) -> Callable[[Reply], Stored]:
     def read(reply: Reply) -> Stored:
         answer = parse_written(reply.body)
         crc64 = parse_crc64(reply.headers, dialect)
-        return Stored(
-            etag=answer.etag,
-            crc64=answer.crc64 if crc64 is None else crc64,
-            version_id=reply.headers.get(f"{dialect.header_prefix}version-id", ""),
-        )
+        return Stored(etag=answer.etag, crc64=answer.crc64 if crc64 is None else crc64)
 
     return read
 

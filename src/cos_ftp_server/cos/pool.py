@@ -158,6 +158,7 @@ class ConnectionPool:
         self._ticking = self._loop.call_later(self._tick_s, self._tick)
 
     def _tick(self) -> None:
+        self._schedule_tick()  # before anything can fail: it watches all requests
         now = self._loop.time()
         for connection in tuple(self._busy):
             connection.check(now)
@@ -166,9 +167,9 @@ class ConnectionPool:
                 idle.popleft().abort()
             if not idle:
                 del self._idle[origin]
-        self._ticking = None
-        if self._made:
-            self._schedule_tick()
+        if not self._made and self._ticking is not None:
+            self._ticking.cancel()
+            self._ticking = None
 
 
 class _Names:

@@ -93,7 +93,6 @@ class Stored:
 
     etag: str
     crc64: int | None = None
-    version_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

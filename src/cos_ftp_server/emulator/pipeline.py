@@ -78,25 +78,23 @@ class Pipeline:
         for task in self._held:
             task.cancel()
 
-    async def end_forgotten(self) -> None:
-        """End the connections that the server has lost sight of; return when they have ended.
+    async def end_all(self, timeout_s: float) -> None:
+        """End all connections; return when they have ended, or after so many seconds.
 
-        aiohttp waits up to ten seconds for the rest of a body that a refusal made useless, and does
-        not notice that the client has gone by then.
+        Once the server has been shut down, those are left that it has lost sight of: aiohttp waits
+        up to ten seconds for the rest of a body that a refusal made useless, and does not notice
+        that the client has gone by then.
         """
         for task in self._serving:
             task.cancel()
         if self._serving:
-            await asyncio.wait(self._serving)
+            await asyncio.wait(self._serving, timeout=timeout_s)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, and keep the record of it."""
         if request.task not in self._serving:
             self._serving.add(request.task)
             request.task.add_done_callback(self._serving.discard)
-        return await self._handle(request)
-
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             host = request.headers.get("Host", "")
             target = parse_target(request.raw_path, host, self._buckets)

@@ -84,7 +84,7 @@ class Emulator:
         """Stop listening, let requests in flight finish for a short time, close the directory."""
         self._pipeline.cancel_held()
         await self._runner.cleanup()
-        await self._pipeline.end_forgotten()
+        await self._pipeline.end_all(_CLOSE_TIMEOUT_S)
         await self._store.aclose()
 
     async def load(self, bucket: str, objects: Iterable[tuple[str, bytes]]) -> None:

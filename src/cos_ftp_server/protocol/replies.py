@@ -42,11 +42,6 @@ class Reply:
         return self.lines[0]
 
     @property
-    def is_preliminary(self) -> bool:
-        """Whether another reply to the same command follows (1yz)."""
-        return self.code < 200
-
-    @property
     def is_positive(self) -> bool:
         """Whether nothing failed (1yz, 2yz, 3yz)."""
         return self.code < 400
@@ -305,11 +300,6 @@ def file_busy(text: str) -> Reply:
 def local_error(text: str) -> Reply:
     """A failure that may pass, and why (RFC 959 section 5.4)."""
     return Reply.of(LOCAL_ERROR.code, text)
-
-
-def bad_parameter(text: str) -> Reply:
-    """A parameter that is understood but not supported, and why (RFC 959 section 5.4)."""
-    return Reply.of(BAD_PARAMETER.code, text)
 
 
 def file_unavailable(text: str) -> Reply:

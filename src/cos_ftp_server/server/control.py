@@ -228,6 +228,7 @@ class ControlConnection(asyncio.Protocol):
             try:
                 line = self._lines.next_line()
             except ProtocolError as error:  # too long
+                self._unended_bytes = 0
                 self.queue.append(BadLine(error, "(too long)"))
                 continue
             if line is NEED_DATA:

@@ -124,6 +124,10 @@ class Dispatcher:
             self._parting = parting
             self._wake()
 
+    def abandon(self) -> None:
+        """Close the connection if `run` has not: a task that is cancelled at once never begins."""
+        self._control.abort()
+
     async def _release(self) -> None:
         """End transfer, login and connection; return when the socket is closed."""
         try:

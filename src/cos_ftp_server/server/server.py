@@ -138,7 +138,7 @@ class FtpServer:
         task.add_done_callback(self._disconnected)
 
     def _disconnected(self, task: asyncio.Task[None]) -> None:
-        del self._sessions[task]
+        self._sessions.pop(task).abandon()
         self._services.limits.give_connection()
 
 

@@ -5,11 +5,11 @@ Owns that none is left behind. It must not know what the parts hold.
 
 import asyncio
 import logging
-import random
 from typing import Protocol
 
 from cos_ftp_server.cos.channel import was_not_begun
 from cos_ftp_server.cos.client import CosClient
+from cos_ftp_server.cos.retry import RetryPolicy
 from cos_ftp_server.cos.types import ObjectOptions
 from cos_ftp_server.errors import ErrorKind, StorageError
 
@@ -25,7 +25,6 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 _ABORT_ATTEMPTS = 6
-_PAUSE_S = 0.2  # doubled each time, with full jitter
 
 
 class UploadRecord(Protocol):
@@ -107,26 +106,24 @@ async def abort_until_gone(client: CosClient, key: str, upload_id: str) -> None:
     A part that was in flight may be recorded after the abort, hence the look afterwards
     (COS: Abort Multipart Upload).
     """
-    for attempt in range(_ABORT_ATTEMPTS):
+
+    async def attempt(_: int) -> None:
         try:
             await client.abort_multipart(key, upload_id)
             await client.list_parts(key, upload_id)
         except StorageError as error:
             if error.kind is ErrorKind.NO_UPLOAD:
                 return
-            if not error.temporary:
-                raise
-            problem = error
-        else:
-            problem = StorageError(
-                ErrorKind.CONFLICT,
-                operation="abort multipart",
-                key=key,
-                temporary=True,
-                detail="parts are still listed",
-            )
-        await asyncio.sleep(_PAUSE_S * 2**attempt * random.random())  # noqa: S311 - jitter
-    raise problem
+            raise
+        raise StorageError(
+            ErrorKind.CONFLICT,
+            operation="abort multipart",
+            key=key,
+            temporary=True,
+            detail="parts are still listed",
+        )
+
+    await RetryPolicy(max_tries=_ABORT_ATTEMPTS).run(attempt)
 
 
 async def begin_multipart(

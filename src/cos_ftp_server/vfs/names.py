@@ -15,7 +15,7 @@ from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
 from cos_ftp_server.vfs.concurrency import first_success, together
 from cos_ftp_server.vfs.paths import ROOT, ancestors, directory_key, file_key
-from cos_ftp_server.vfs.recent import RecentChanges
+from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges
 from cos_ftp_server.vfs.stretches import Stretch, Stretches
 
 __all__ = ["KnownDirectories", "Names", "Target"]
@@ -62,7 +62,6 @@ class Target:
 class KnownDirectories:
     """Paths that were directories a moment ago, so that using one again costs no request."""
 
-    _LIFETIME_S = 10.0
     _MOST = 10_000
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -71,7 +70,7 @@ class KnownDirectories:
 
     def add(self, path: VirtualPath) -> None:
         """Remember that `path` is a directory."""
-        self._until[path] = self._clock() + self._LIFETIME_S
+        self._until[path] = self._clock() + LIFETIME_S
         self._until.move_to_end(path)
         if len(self._until) > self._MOST:
             self._until.popitem(last=False)
@@ -141,6 +140,8 @@ class Names:
     def known_target(self, path: VirtualPath) -> Target | None:
         """Say what stands in the way of a file at `path`, None if the store must be asked."""
         key = file_key(path, self._prefix)
+        if (there := self._recent.find(key)) is not None:
+            return Target(key, there.etag)  # which may be replaced, whatever is beside it
         if self._is_known(path, key + "/"):
             return Target(key, obstacle=ErrorKind.IS_DIRECTORY)
         stretch = self._stretches.find(_parent_of(key), key)

@@ -4,11 +4,14 @@ Owns what is asked before the first byte moves, and that whatever was not commit
 must not know how bytes are moved.
 """
 
+import asyncio
+
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
 from cos_ftp_server.vfs.download import Download, ObjectRange
 from cos_ftp_server.vfs.listing import file_info
+from cos_ftp_server.vfs.names import Target
 from cos_ftp_server.vfs.paths import check_name, file_key, name_of
 from cos_ftp_server.vfs.resume import Beginning
 from cos_ftp_server.vfs.tree import Tree
@@ -102,7 +105,7 @@ class OpenWriter:
             self._engine,
             key,
             options,
-            tree.begin_look(path),
+            _known(Target(key, beginning.meta.etag)) if beginning else tree.begin_look(path),
             tree.recent,
             may_replace=tree.rules.may_replace,
             appends=self._offset is None,
@@ -124,6 +127,12 @@ class OpenWriter:
         if size > meta.size:
             raise _beyond_end(self._path, size, meta.size)
         return Beginning(meta, size)
+
+
+def _known(target: Target) -> asyncio.Future[Target]:
+    found: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
+    found.set_result(target)
+    return found
 
 
 def _beyond_end(path: VirtualPath, offset: int, size: int) -> StorageError:

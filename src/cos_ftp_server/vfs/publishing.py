@@ -97,7 +97,7 @@ class Publication:
         """
         self._creating = asyncio.create_task(self._send_in_turn(body, crc))
         await confirm()
-        await all_ended(self._creating, self._target)
+        await all_ended(self._creating)
         try:
             stored = self._creating.result()
         except StorageError as error:
@@ -109,6 +109,7 @@ class Publication:
                 raise
             self._end_turn()
             return None
+        await all_ended(self._target)
         if refusal := self._target.result().refusal():
             raise refusal
         self._is_created = True
@@ -227,8 +228,9 @@ class Publication:
             if self._creating is not None and not self._holds_turn:
                 await dismiss(self._creating)  # it has ended, or not yet begun
             elif self._creating is not None:
-                await all_ended(self._creating, self._target)
+                await all_ended(self._creating)
                 if not _has_failed(self._creating):
+                    await all_ended(self._target)
                     await self._delete_new(self._creating.result())
         finally:
             self._end_turn()

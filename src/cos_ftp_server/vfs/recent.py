@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.vfs.turns import Turns
 
-__all__ = ["RecentChanges"]
+__all__ = ["LIFETIME_S", "RecentChanges"]
 
-_LIFETIME_S = 10.0
+LIFETIME_S = 10.0
+"""How long a change is remembered; so nothing that was seen before may be believed for longer."""
+
 _MOST = 20_000
 """Changes remembered: about 6 MiB. Beyond, the oldest is forgotten early."""
 
@@ -106,7 +108,7 @@ class RecentChanges:
 
     def _remember(self, key: str, meta: ObjectMeta | None) -> None:
         self._expire()
-        self._changes[key] = _Change(meta, self._clock() + _LIFETIME_S)
+        self._changes[key] = _Change(meta, self._clock() + LIFETIME_S)
         self._changes.move_to_end(key)
         self._by_prefix.setdefault(_prefix_of(key), {})[key] = meta
         if len(self._changes) > _MOST:

@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 
-__all__ = ["Stretch", "Stretches"]
+from cos_ftp_server.vfs.recent import LIFETIME_S
 
-_LIFETIME_S = 10.0
-"""As long as this server remembers what it has done itself, which is laid over a stretch."""
+__all__ = ["Stretch", "Stretches"]
 
 _MOST = 256
 """Stretches of one account; each holds a handful of names."""
@@ -65,7 +64,7 @@ class Stretches:
         """Remember what was listed by a request of that time, and return it."""
         if self.count >= _MOST:
             self._drop_old()
-        stretch = Stretch(first, last, entries, asked_at + _LIFETIME_S)
+        stretch = Stretch(first, last, entries, asked_at + LIFETIME_S)
         stretches = self._by_directory.setdefault(directory, [])
         index = bisect_right(stretches, first, key=_first)
         if index and stretches[index - 1].first == first:

@@ -1,6 +1,6 @@
 """Uploads: what arrives goes into part buffers, from there to COS, and becomes visible at the end.
 
-A file that fits into one part is a single PUT; a longer one is a multipart upload whose parts
+A file shorter than the first part is a single PUT; a longer one is a multipart upload whose parts
 leave while the rest arrives. The CRC is computed on arrival, once per byte, and compared with
 what COS answers. Whatever ends other than by `commit` leaves nothing behind.
 """
@@ -109,7 +109,7 @@ class Upload:
         self._multipart: asyncio.Task[MultipartUpload] | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self._parts: dict[int, CompletedPart] = {}
-        self._failure: StorageError | None = None
+        self._failure: BaseException | None = None
         if target.done():
             self._target_seen(target)
         else:
@@ -134,18 +134,14 @@ class Upload:
             self._number = len(beginning.ranges())
             copying = asyncio.create_task(self._copy(beginning, self._begin()))
             self._sending.add(copying)
-            copying.add_done_callback(self._sending.discard)
+            copying.add_done_callback(self._has_ended)
         self.kept = beginning.size
 
     async def _copy(self, beginning: Beginning, begun: asyncio.Task[MultipartUpload]) -> None:
-        try:
-            upload = await asyncio.shield(begun)
-            copied = await beginning.copy(self._engine.client, self._key, upload.upload_id)
-        except StorageError as error:
-            self._fail(error)
-        else:
-            self._kept_crc = copied.crc64
-            self._parts.update((part.number, part) for part in copied.parts)
+        upload = await asyncio.shield(begun)
+        copied = await beginning.copy(self._engine.client, self._key, upload.upload_id)
+        self._kept_crc = copied.crc64
+        self._parts.update((part.number, part) for part in copied.parts)
 
     # Receiving
 
@@ -236,7 +232,7 @@ class Upload:
 
         def ended(task: asyncio.Task[None]) -> None:
             # Not in the task itself: one that is cancelled at once never begins to run.
-            self._sending.discard(task)
+            self._has_ended(task)
             # After a failure some connection may still be reading the memory.
             buffer.release(reusable=number in self._parts)
 
@@ -253,26 +249,26 @@ class Upload:
     async def _store_part(
         self, begun: asyncio.Task[MultipartUpload], number: int, buffer: PartBuffer, crc: int
     ) -> None:
-        try:
-            upload_id = (await asyncio.shield(begun)).upload_id
-            async with self._engine.slots:
-                part = await self._upload_part(upload_id, number, buffer.contents(), crc)
-        except StorageError as error:
+        upload_id = (await asyncio.shield(begun)).upload_id
+        async with self._engine.slots:
+            body = buffer.contents()
+            self._parts[number] = await self._upload_part(upload_id, number, body, crc)
+
+    def _has_ended(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        if not task.cancelled() and (error := task.exception()):
             self._fail(error)
-        else:
-            self._parts[number] = part
 
     def _target_seen(self, look: asyncio.Future[Target]) -> None:
         """Stop an upload to an impossible name early."""
         if not look.cancelled() and (refusal := look.result().refusal()):
             self._fail(refusal)
 
-    def _fail(self, error: StorageError) -> None:
+    def _fail(self, error: BaseException) -> None:
         if self._failure is None:
             self._failure = error
         for task in self._sending:
-            if task is not asyncio.current_task():
-                task.cancel()
+            task.cancel()
 
     async def _upload_part(
         self, upload_id: str, number: int, body: memoryview, crc: int
@@ -309,6 +305,7 @@ class Upload:
             crc = self._whole_crc()
         self._release_buffer(reusable=True)
         self.committed = True
+        self._target.cancel()  # a file that was known to be there has not waited for the look
         if self._multipart is not None:
             await self._multipart.result().completed()
         return Receipt(self._size, stored.crc64 if crc is None else crc)

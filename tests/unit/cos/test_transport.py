@@ -331,7 +331,8 @@ async def test_tls_carries_large_bodies_both_ways(
         writer.write(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n')
         await reader.readuntil(b"\r\n\r\n")
         date = "Fri, 13 Nov 2020 10:20:30 GMT"
-        head = f"HTTP/1.1 200 OK\r\nLast-Modified: {date}\r\nContent-Length: {len(content)}\r\n\r\n"
+        head = f'HTTP/1.1 200 OK\r\nETag: "e"\r\nLast-Modified: {date}\r\n'
+        head += f"Content-Length: {len(content)}\r\n\r\n"
         writer.write(head.encode() + content)
         await writer.drain()
         await reader.read()
@@ -354,7 +355,7 @@ async def test_memory_to_receive_into_is_filled_as_far_as_asked() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         date = "Fri, 13 Nov 2020 10:20:30 GMT"
-        writer.write(f"HTTP/1.1 200 OK\r\nLast-Modified: {date}\r\n".encode())
+        writer.write(f'HTTP/1.1 200 OK\r\nETag: "e"\r\nLast-Modified: {date}\r\n'.encode())
         writer.write(b"Content-Length: %d\r\n\r\n" % (3 * MIB))
         for _ in range(48):
             writer.write(b"x" * 65536)
@@ -379,7 +380,7 @@ async def test_what_came_before_a_break_is_not_lost() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         date = "Fri, 13 Nov 2020 10:20:30 GMT"
-        writer.write(f"HTTP/1.1 200 OK\r\nLast-Modified: {date}\r\n".encode())
+        writer.write(f'HTTP/1.1 200 OK\r\nETag: "e"\r\nLast-Modified: {date}\r\n'.encode())
         writer.write(b"Content-Length: %d\r\n\r\n" % MIB)
         writer.write(b"x" * (MIB - 1))
 

@@ -88,7 +88,6 @@ def test_reply_codes_live_in_one_module() -> None:
         (replies.aborted("x"), "426 x"),
         (replies.file_busy("x"), "450 x"),
         (replies.local_error("x"), "451 x"),
-        (replies.bad_parameter("x"), "504 x"),
         (replies.file_unavailable("x"), "550 x"),
         (replies.preceded(replies.file_unavailable("x."), "y."), "550 y. x."),
         (replies.service_ready("hello"), "220 hello"),
@@ -106,12 +105,10 @@ def test_continuation_lines_and_the_last_one_make_one_reply() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "preliminary", "positive"),
-    [(150, True, True), (226, False, True), (350, False, True), (421, False, False)],
+    ("code", "positive"), [(150, True), (226, True), (350, True), (421, False), (550, False)]
 )
-def test_classes(code: int, preliminary: bool, positive: bool) -> None:
-    reply = Reply.of(code, "x")
-    assert (reply.is_preliminary, reply.is_positive) == (preliminary, positive)
+def test_classes(code: int, positive: bool) -> None:
+    assert Reply.of(code, "x").is_positive is positive
 
 
 def test_a_reply_has_a_line() -> None:
