@@ -10,6 +10,7 @@ from contextlib import suppress
 import pytest
 
 from cos_ftp_server.protocol.commands import COMMANDS, Permission
+from cos_ftp_server.server.control import ControlConnection
 from cos_ftp_server.server.handlers import HANDLERS, OVERTAKING
 from tests.doubles.accounts import PASSWORD, USER
 from tests.doubles.ftp_client import RawClient, reset, until
@@ -424,3 +425,31 @@ async def test_start_that_fails_listens_nowhere(
     with pytest.raises(OSError, match="in use"):
         await serve(file_system, hosts=("127.0.0.2", "127.0.0.1"), port=port)
     assert serve.started[1].addresses == ()
+
+
+async def test_long_lines_are_answered_one_by_one(client: RawClient) -> None:
+    for _ in range(3):
+        client.writer.write((b"X" * 8300 + b"\r\n") * 4)
+        for _ in range(4):
+            assert (await client.reply()).code == 500
+    await client.expect("NOOP", 200)
+
+
+async def test_a_session_that_is_cancelled_before_it_begins_closes_its_socket(
+    serve: Servers, file_system: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await serve(file_system)
+    connected = ControlConnection.connection_made
+
+    def close(control: ControlConnection, transport: asyncio.BaseTransport) -> None:
+        connected(control, transport)
+        closing = server.aclose()
+        closing.send(None)  # its first step, which cancels the session
+        closing.close()
+
+    monkeypatch.setattr(ControlConnection, "connection_made", close)
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(*server.addresses[0])
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()

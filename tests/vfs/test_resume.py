@@ -314,3 +314,12 @@ async def test_a_source_that_others_replace_during_a_long_copy_stays(
     assert caught.value.kind is ErrorKind.CHANGED
     assert await world.load("/a") == b"new, from elsewhere"
     assert await world.load("/b") == b"old"
+
+
+@pytest.mark.parametrize("offset", [END, 5])
+async def test_what_is_continued_is_not_looked_at_again(world: World, offset: int | None) -> None:
+    await world.client.put_object("d/f", b"0123456789")
+    world.emulator.requests.clear()
+    await resume(world, b"new", offset, "/d/f")
+    assert world.emulator.requests.count("ListObjects") == 0
+    assert world.emulator.requests.count("HeadObject") == 2  # at the beginning and at the end

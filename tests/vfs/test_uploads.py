@@ -412,3 +412,61 @@ async def test_a_hundred_uploads_share_a_small_budget(world: World) -> None:
     assert peak <= world.pool.total
     for name in ("/u/0", "/u/57", "/u/99"):
         assert await world.load(name) == contents[name]
+
+
+async def test_an_unexpected_error_in_a_part_ends_the_upload(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told as it is, and the client does not go on sending in vain."""
+
+    async def fail(*_: object, **__: object) -> str:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(world.client, "initiate_multipart", fail)
+    sent = 0
+
+    async def send() -> None:
+        nonlocal sent
+        async with world.fs.open_writer(path("/f")) as writer:
+            while sent < MAX_FILE:
+                await writer.write(bytes(MIB))
+                sent += MIB
+                await asyncio.sleep(0)
+            await writer.commit()
+
+    with pytest.raises(ZeroDivisionError):
+        await send()
+    assert sent < 10 * MIB
+    assert await world.keys() == []
+
+
+async def test_a_put_that_has_failed_does_not_wait_for_the_look(world: World) -> None:
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="ListObjects", hold=hold))
+    refuse = Fault(operation="PutObject", status=403, code="AccessDenied")
+    world.emulator.faults.add(refuse)
+    with pytest.raises(StorageError) as caught:
+        async with asyncio.timeout(10):
+            await world.store("/f", b"new")
+    assert caught.value.kind is ErrorKind.DENIED
+    assert world.emulator.requests.count("ListObjects") == 1
+    hold.set()
+
+
+async def test_a_file_that_is_replaced_does_not_wait_for_the_look(world: World) -> None:
+    await world.store("/f", OLD)
+    other = replace(world, fs=world.another_file_system())
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="ListObjects", hold=hold))
+    async with asyncio.timeout(10):
+        await other.store("/f", b"new")
+    hold.set()
+    world.emulator.faults.clear()
+    assert await world.load("/f") == b"new"
+
+
+async def test_what_was_stored_a_moment_ago_is_not_looked_at(world: World) -> None:
+    await world.store("/d/f", OLD)
+    world.emulator.requests.clear()
+    await world.store("/d/f", b"new")
+    assert [record.operation for record in world.emulator.requests] == ["PutObject"]

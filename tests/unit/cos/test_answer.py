@@ -28,6 +28,19 @@ CASES = {
 }
 
 
+HEADS = {
+    "no length": (b"HTTP/1.1 404 Not Found\r\nServer: x\r\n\r\n", True),
+    "length": (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", True),
+    "chunked": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", True),
+    "closing": (b"HTTP/1.1 200 OK\r\nConnection: Close\r\n\r\n", False),
+    "old": (b"HTTP/1.0 200 OK\r\n\r\n", False),
+    "old and kept": (
+        b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\n",
+        True,
+    ),
+}
+
+
 def fed(data: bytes, size: int, *, has_body: bool = True) -> Answer:
     answer = Answer(has_body=has_body)
     for start in range(0, len(data), size):
@@ -47,6 +60,14 @@ def test_complete(size: int, data: bytes, status: int, body: bytes, keeps_alive:
     assert answer.held == 0
     assert "x-early" not in answer.headers
     assert "x-late" not in answer.headers
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+@pytest.mark.parametrize(("data", "keeps_alive"), HEADS.values(), ids=HEADS)
+def test_answers_to_head(size: int, data: bytes, keeps_alive: bool) -> None:
+    answer = fed(data, size, has_body=False)
+    assert answer.is_complete
+    assert answer.keeps_alive is keeps_alive
 
 
 @pytest.mark.parametrize(("data", "status", "body", "keeps_alive"), CASES.values(), ids=CASES)

@@ -1,12 +1,13 @@
 """Connections that are closed meanwhile, or no longer wanted."""
 
 import asyncio
+import itertools
 
 import pytest
 
 from cos_ftp_server.cos.address import Origin
-from cos_ftp_server.cos.connection import Patience
-from cos_ftp_server.cos.http_error import HttpError
+from cos_ftp_server.cos.connection import Connection, Patience
+from cos_ftp_server.cos.http_error import HttpError, Trouble
 from cos_ftp_server.cos.pool import ConnectionPool
 from tests.unit.cos.test_transport import raw_server
 
@@ -72,3 +73,31 @@ async def test_a_connection_that_nobody_has_used_for_long_is_closed() -> None:
         await is_closed.wait()
         assert pool.take(origin) is None
         await pool.aclose()
+
+
+async def test_requests_are_watched_on_whatever_becomes_of_one_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    check, looks = Connection.check, itertools.count()
+
+    def fail_at_first(connection: Connection, now: float) -> None:
+        if next(looks) == 0:
+            raise OSError("no such descriptor")
+        check(connection, now)
+
+    monkeypatch.setattr(Connection, "check", fail_at_first)
+    failures: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: failures.append(context["exception"]))
+    patience = Patience(idle_s=0.2, total_s=None)
+    pool = ConnectionPool(connect_s=5, idle_s=0.2)
+    async with raw_server(listen) as endpoint, asyncio.timeout(10):
+        connection = await pool.connect(origin_of(endpoint))
+        with pytest.raises(HttpError) as caught:
+            await connection.request(
+                b"GET / HTTP/1.1\r\n\r\n", b"", patience, None, has_body=True, is_streamed=False
+            )
+        assert caught.value.trouble is Trouble.TIMEOUT
+        await pool.release(connection, origin_of(endpoint))
+        await pool.aclose()
+    assert [type(failure) for failure in failures] == [OSError]
