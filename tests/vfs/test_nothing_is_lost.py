@@ -3,9 +3,12 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from cos_ftp_server.cos.types import Stored
 from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.cosfs import CosFileSystem
@@ -24,6 +27,11 @@ async def broken_off(fs: CosFileSystem, name: str, content: bytes) -> None:
         await writer.write(content)
         with pytest.raises(ConnectionError):
             await writer.commit(doubt)
+
+
+async def learn_of_names(world: World) -> None:
+    """Let the gateway know that behind "a" there is nothing."""
+    await world.store("/a", b"first of all")
 
 
 async def rename(fs: CosFileSystem, source: str, target: str) -> None:
@@ -88,6 +96,7 @@ async def test_a_client_that_comes_back_before_its_first_upload_is_taken_back(
     world: World, content: bytes
 ) -> None:
     """The first one's PUT was stored, and its client turns out to be gone; the second one stays."""
+    await learn_of_names(world)
     is_gone = asyncio.Event()
 
     async def doubt_late() -> None:
@@ -101,7 +110,7 @@ async def test_a_client_that_comes_back_before_its_first_upload_is_taken_back(
                 await writer.commit(doubt_late)
 
     task = asyncio.create_task(first())
-    await world.emulator.requests.wait_for("PutObject", ended=True)
+    await world.emulator.requests.wait_for("PutObject", "f", ended=True)
     hold = asyncio.Event()
     world.emulator.faults.add(Fault(operation="HeadObject", hold=hold, after_commit=True))
     again = asyncio.create_task(world.store("/f", content))
@@ -117,40 +126,105 @@ async def test_a_client_that_comes_back_before_its_first_upload_is_taken_back(
 async def test_a_new_file_is_taken_back_even_if_the_store_never_said_that_it_has_it(
     world: World,
 ) -> None:
-    await world.store("/other", b"so that there is a connection, which breaks")
+    await learn_of_names(world)  # so that there is a connection as well, which breaks
     rule = world.emulator.faults.add(
         Fault(operation="PutObject", reset=True, after_commit=True, times=1)
     )
     await broken_off(world.fs, "/f", b"half")
     assert rule.hits == 1
-    assert await world.keys() == ["other"]
+    assert await world.keys() == ["a"]
 
 
-async def test_nobody_appends_to_what_may_be_taken_back(world: World) -> None:
-    is_gone = asyncio.Event()
+@pytest.mark.parametrize("is_gone", [True, False])
+async def test_a_new_file_is_not_there_before_it_is_confirmed(world: World, is_gone: bool) -> None:
+    """Nobody here sees it, moves it or makes a file of it: it may be taken back."""
+    await learn_of_names(world)
+    is_certain = asyncio.Event()
 
     async def doubt_late() -> None:
-        await is_gone.wait()
-        raise ConnectionError
+        await is_certain.wait()
+        if is_gone:
+            raise ConnectionError
+
+    async def upload() -> None:
+        async with world.fs.open_writer(path("/f")) as writer:
+            await writer.write(b"half")
+            await writer.commit(doubt_late)
 
     async def append() -> None:
         async with world.fs.open_writer(path("/f"), offset=None) as writer:
             await writer.write(b"behind")
             await writer.commit()
 
-    async with world.fs.open_writer(path("/f")) as writer:
-        await writer.write(b"half")
-        committing = asyncio.create_task(writer.commit(doubt_late))
-        await world.emulator.requests.wait_for("PutObject", ended=True)
-        appending = asyncio.create_task(append())
-        await world.emulator.requests.wait_for("GetObject", ended=True)
-        is_gone.set()
-        with pytest.raises(ConnectionError):
-            await committing
+    uploading = asyncio.create_task(upload())
+    await world.emulator.requests.wait_for("PutObject", "f", ended=True)
+    assert await world.keys() == ["a", "f"]
+    assert await world.names("/") == ["a"]
+    for question in (
+        world.load("/f"),
+        world.fs.stat_file(path("/f")),
+        world.fs.delete_file(path("/f")),
+        world.fs.prepare_rename(path("/f")),
+    ):
+        with pytest.raises(StorageError) as caught:
+            await question
+        assert caught.value.kind is ErrorKind.NOT_FOUND
     with pytest.raises(StorageError) as caught:
-        await appending
-    assert caught.value.kind is ErrorKind.CHANGED
-    assert await world.keys() == []
+        await world.fs.make_directory(path("/f"))
+    assert caught.value.kind is ErrorKind.EXISTS
+    appending = asyncio.create_task(append())
+    for _ in range(20):  # turns of the loop, for it to wait for its turn
+        await asyncio.sleep(0)
+    is_certain.set()
+    outcomes = await asyncio.gather(uploading, appending, return_exceptions=True)
+    if is_gone:
+        assert [type(outcome) for outcome in outcomes] == [ConnectionError, type(None)]
+        assert await world.load("/f") == b"behind"
+    else:
+        assert isinstance(outcomes[1], StorageError)
+        assert outcomes[1].kind is ErrorKind.CHANGED
+        assert await world.load("/f") == b"half"
+
+
+async def test_a_bucket_that_ignores_what_forbids_to_replace_loses_no_file(world: World) -> None:
+    """COS does, in buckets that have ever had versioning."""
+    await world.store("/f", OLD)
+    another = world.another_file_system()
+    put = world.client.put_object
+
+    async def replacing(*args: Any, **options: Any) -> Stored:
+        return await put(*args, **{**options, "forbid_overwrite": False})
+
+    with patch.object(world.client, "put_object", replacing):
+        await broken_off(another, "/f", b"half")
+    assert await world.load("/f") == OLD
+
+
+@pytest.mark.parametrize("operation", ["HeadObject", "DeleteObject"])
+async def test_a_new_file_is_taken_back_even_if_the_store_is_away_for_a_while(
+    world: World, operation: str
+) -> None:
+    await learn_of_names(world)
+    rule = world.emulator.faults.add(Fault(operation=operation, status=503, times=7))
+    await broken_off(world.fs, "/f", b"half")
+    assert rule.hits == 7
+    assert await world.keys() == ["a"]
+
+
+async def test_a_file_that_is_replaced_late_comes_before_what_is_stored_next(world: World) -> None:
+    """The client of the first one goes while the store takes its time."""
+    await world.store("/f", OLD)
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="PutObject", hold=hold, times=1))
+    first = asyncio.create_task(world.store("/f", b"first"))
+    await world.emulator.requests.wait_for("PutObject", "f", count=2)
+    first.cancel()
+    second = asyncio.create_task(world.store("/f", b"second"))
+    for _ in range(20):  # turns of the loop, for it to overtake the first
+        await asyncio.sleep(0)
+    hold.set()
+    await asyncio.gather(first, second, return_exceptions=True)
+    assert await world.load("/f") == b"second"
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])

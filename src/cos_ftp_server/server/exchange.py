@@ -40,6 +40,7 @@ class Exchange:
         "failure",
         "is_binary",
         "is_continued",
+        "is_interrupted",
         "is_keeping",
         "keeps_interrupted",
         "path",
@@ -73,6 +74,8 @@ class Exchange:
         """Whether an upload that ends early is stored as far as it came."""
         self.is_keeping = False
         """Whether just that is being done: nothing that the client does changes it any more."""
+        self.is_interrupted = False
+        """Whether the client of an upload that is kept has turned out to be gone."""
         self._control = control
         self._promised: Reply | None = None  # what was said to be still to come
 
@@ -131,12 +134,13 @@ class Exchange:
     async def confirm_client(self) -> None:
         """Return if the control connection still stands after it had time to break.
 
-        Raises DataConnectionError if not: then the end of the data was no end of a file.
+        Raises DataConnectionError if not: then the end of the data was no end of a file. Where what
+        came is kept nevertheless, that is only noted.
         """
-        if self.keeps_interrupted:
-            return
         if await self._control.is_gone_within(_LEAST_GRACE_SECONDS, _MOST_GRACE_SECONDS):
-            raise DataConnectionError
+            if not self.is_keeping:
+                raise DataConnectionError
+            self.is_interrupted = True
 
     def has_enough(self, error: Exception) -> bool:
         """Whether `error` is that the client reads no further: many want a part of a file only."""

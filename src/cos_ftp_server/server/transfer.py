@@ -68,6 +68,8 @@ async def upload(
         exchange.begin_keeping()  # a client that is lost from now on has sent no less than this
         with exchange.keep_alive(replies.STORING):
             receipt = await writer.commit(exchange.confirm_client)
+    if exchange.is_interrupted:
+        return replies.interrupted(replies.DATA_CONNECTION_LOST, receipt.size)
     return replies.transfer_complete(receipt.size, receipt.crc64, exchange.seconds, unique_name)
 
 

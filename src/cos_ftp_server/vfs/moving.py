@@ -107,7 +107,9 @@ class TreeMove:
         while True:
             page = await self._client.list_objects(self._source, marker=marker, max_keys=_PAGE)
             marker = page.next_marker
-            found: dict[str, ObjectMeta | None] = {meta.key: meta for meta in page.objects}
+            found: dict[str, ObjectMeta | None] = {
+                meta.key: meta for meta in page.objects if not self._recent.is_hidden(meta.key)
+            }
             while unlisted and (not marker or unlisted[0] <= marker):
                 found.setdefault(unlisted.popleft(), None)
             keys = sorted(found)

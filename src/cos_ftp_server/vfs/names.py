@@ -39,12 +39,13 @@ class Target:
 
     `etag` is the ETag of the file that is there, "" if there is none; `obstacle` says why
     there should be none: IS_DIRECTORY, NOT_DIRECTORY when a name above is a file, or UNAVAILABLE
-    when nobody can tell at the moment.
+    when nobody can tell at the moment. Who `is_blind` may not look, and so found nothing.
     """
 
     key: str
     etag: str = ""
     obstacle: ErrorKind | None = None
+    is_blind: bool = False
 
     def refusal(self) -> StorageError | None:
         """Return why no file may appear here, None if one may.
@@ -97,7 +98,14 @@ class Names:
 
     async def head_file(self, path: VirtualPath) -> ObjectMeta:
         """Return the object of the file at `path`. Raises NOT_FOUND."""
-        return await self._client.head_object(file_key(path, self._prefix))
+        key = file_key(path, self._prefix)
+        self.check_visible(key)
+        return await self._client.head_object(key)
+
+    def check_visible(self, key: str) -> None:
+        """Raise NOT_FOUND for a file that may still be taken back."""
+        if self._recent.is_hidden(key):
+            raise StorageError(ErrorKind.NOT_FOUND, operation="look", key=key)
 
     async def check_directory(self, path: VirtualPath) -> None:
         """Return if `path` is a directory. Raises NOT_FOUND. At most two requests, at once."""
@@ -220,9 +228,9 @@ class Names:
         return False
 
     async def is_file(self, path: VirtualPath) -> bool:
-        """Whether `path` is a file; one request."""
+        """Whether `path` is a file, even one that may still be taken back; one request."""
         try:
-            await self.head_file(path)
+            await self._client.head_object(file_key(path, self._prefix))
         except StorageError as error:
             if error.kind is not ErrorKind.NOT_FOUND:
                 raise

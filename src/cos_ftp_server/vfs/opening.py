@@ -32,8 +32,9 @@ class OpenReader:
         self._offset = offset
 
     async def __aenter__(self) -> Download:
-        client = self._tree.client
-        opened = ObjectRange(client, file_key(self._path, self._tree.prefix), self._offset, None)
+        client, key = self._tree.client, file_key(self._path, self._tree.prefix)
+        self._tree.names.check_visible(key)
+        opened = ObjectRange(client, key, self._offset, None)
         meta = await self._open(opened)
         info = file_info(name_of(self._path), meta)
         self._download = Download(client, self._engine.pool, info, meta, opened)

@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from cos_ftp_server.cos.channel import was_not_begun
 from cos_ftp_server.cos.client import CosClient
+from cos_ftp_server.cos.retry import RetryPolicy
 from cos_ftp_server.cos.types import CompletedPart, ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import Confirmation
@@ -29,6 +31,15 @@ _log = logging.getLogger(__name__)
 _QUICK_MD5_BYTES = 32 * 1024
 """Measured: 0.04 ms, as long as it takes to have a thread do it. A part of 8 MiB takes 10 ms, which
 is too long for the event loop."""
+
+
+_PUT_PATIENCE_S = 10.0
+"""How long a PUT that replaces a file is waited for when its client is gone. One that is cut may
+still be carried out, over what somebody else has stored meanwhile."""
+
+_TAKE_BACK = RetryPolicy(max_tries=10, base_s=0.5, cap_s=10.0)
+"""Beyond the client's own tries. A store that is away for longer keeps the object, and the log
+says so; others wait for their turn that long."""
 
 
 class Publication:
@@ -60,7 +71,7 @@ class Publication:
         self._continues = continues
         self._holds_turn = False
         self._is_created = False
-        self._was_deleted = False  # by this server, whatever the look at the name has seen
+        self._sent: tuple[int, int] | None = None  # size and CRC64 of a new object
         self._creating: asyncio.Task[Stored] | None = None  # a PUT that replaces nothing
         self._replacing: asyncio.Task[Stored] | None = None  # a PUT that may
         self._completing: asyncio.Task[Stored] | None = None
@@ -74,29 +85,40 @@ class Publication:
     async def put(self, body: memoryview, crc: int, confirm: Confirmation) -> Stored:
         """Store a file that is a single object.
 
-        As long as it is not known that there is a file, the store is told to replace none. Such
-        an object may come before the confirmation, and before the name is known to be possible,
-        since it can be taken away again: a client that sends a small file waits for one round
-        trip. A file that is there is replaced after the confirmation.
+        Where it is known that there is no file, and that one may be, the object may come before the
+        confirmation: it can be taken away again, and a client that sends a small file waits for
+        one round trip. Everywhere else it comes after both; it is no matter of trust in the
+        store's promise to replace nothing, which is void in buckets that ever had versioning.
         """
-        if self._replaces():
+        is_confirmed = not self._is_known()
+        if is_confirmed:
             await confirm()
-        elif stored := await self._create(body, crc, confirm):
-            return stored
+            await all_ended(self._target)
+        if not self._replaces():
+            if refusal := self._target.result().refusal():
+                raise refusal
+            if stored := await self._create(body, crc, None if is_confirmed else confirm):
+                return stored
+        elif not is_confirmed:
+            await confirm()
         md5 = await _md5(body)  # checked by the store before it replaces anything, as CRC64 is not
         send = partial(self._delivery.send, body, crc, forbid=not self._may_replace, md5=md5)
         await self._take_turn_to_replace()
         self._replacing = asyncio.create_task(self._use_turn(send, len(body), crc))
         return await asyncio.shield(self._replacing)
 
-    async def _create(self, body: memoryview, crc: int, confirm: Confirmation) -> Stored | None:
+    async def _create(
+        self, body: memoryview, crc: int, confirm: Confirmation | None
+    ) -> Stored | None:
         """Store a file that replaces none; return None if there is one that may be replaced.
 
-        It is sent while it is confirmed and its name looked at. Until it is certain, or taken
-        back, nobody else may make a file of it or replace it.
+        Until it is confirmed, or taken back, nobody else here may see it, make a file of it or
+        replace it.
         """
+        self._sent = len(body), crc
         self._creating = asyncio.create_task(self._send_in_turn(body, crc))
-        await confirm()
+        if confirm is not None:
+            await confirm()
         await all_ended(self._creating)
         try:
             stored = self._creating.result()
@@ -109,9 +131,6 @@ class Publication:
                 raise
             self._end_turn()
             return None
-        await all_ended(self._target)
-        if refusal := self._target.result().refusal():
-            raise refusal
         self._is_created = True
         self._note(stored, len(body), crc)
         self._end_turn()
@@ -119,7 +138,7 @@ class Publication:
 
     async def _send_in_turn(self, body: memoryview, crc: int) -> Stored:
         await self._take_turn()
-        self._was_deleted = self._recent.is_deleted(self._key)
+        self._recent.hide(self._key)
         return await self._delivery.send_new(body, crc)
 
     async def _take_turn(self) -> None:
@@ -130,7 +149,12 @@ class Publication:
     def _end_turn(self) -> None:
         if self._holds_turn:
             self._holds_turn = False
+            self._recent.show(self._key)
             self._recent.turns.give_back(self._key)
+
+    def _is_known(self) -> bool:
+        """Whether it is known already what is at the key."""
+        return self._replaces() or (self._target.done() and not self._target.result().is_blind)
 
     def _replaces(self) -> bool:
         """Whether it is known that there is a file."""
@@ -216,10 +240,11 @@ class Publication:
         """End what must not count; return when nothing is under way any more. Never raises.
 
         A new object is let through and deleted, if it is still the same. A PUT that replaces a file
-        is cut; when that comes too late, the whole new file is there, as after a complete.
+        is waited for, as a complete is, but not for ever: then the whole new file is there.
         """
         try:
             if self._replacing is not None:
+                await asyncio.wait((self._replacing,), timeout=_PUT_PATIENCE_S)
                 await dismiss(self._replacing)
             if self._completing is not None:
                 await asyncio.wait((self._completing,))
@@ -229,28 +254,46 @@ class Publication:
                 await dismiss(self._creating)  # it has ended, or not yet begun
             elif self._creating is not None:
                 await all_ended(self._creating)
-                if not _has_failed(self._creating):
-                    await all_ended(self._target)
-                    await self._delete_new(self._creating.result())
+                if _may_have_come(self._creating):
+                    await self._delete_new(self._creating)
         finally:
             self._end_turn()
 
-    async def _delete_new(self, stored: Stored) -> None:
-        if self._recent.find(self._key) is not None:
-            return
-        is_looked_at = not self._target.cancelled() and not self._was_deleted
-        found = self._target.result().etag if is_looked_at else ""
+    async def _delete_new(self, creating: asyncio.Task[Stored]) -> None:
+        """Delete the new object, even if the store is away for a while: nobody else would."""
+        try:
+            await _TAKE_BACK.run(lambda _: self._delete_if_ours(creating))
+        except StorageError as error:
+            _log.error("%r was stored but not acknowledged, and stays: %s", self._key, error)
+        except asyncio.CancelledError:
+            _log.error("%r may have been stored but not acknowledged, and stays", self._key)
+            raise
+
+    async def _delete_if_ours(self, creating: asyncio.Task[Stored]) -> None:
         try:
             meta = await self._client.head_object(self._key)
-            if meta.etag == stored.etag and found in ("", stored.etag):
-                await self._client.delete_object(self._key)
-                self._recent.deleted(self._key)
         except StorageError as error:
             if error.kind is not ErrorKind.NOT_FOUND:
-                _log.error("%r was stored but not acknowledged, and stays: %s", self._key, error)
+                raise
+            return
+        if _has_failed(creating):  # and what has come of it is not known
+            is_ours = (meta.size, meta.crc64) == self._sent
+        else:
+            is_ours = meta.etag == creating.result().etag
+        if is_ours:
+            await self._client.delete_object(self._key)
+            self._recent.deleted(self._key)
 
     def _error(self, kind: ErrorKind) -> StorageError:
         return StorageError(kind, operation="upload", key=self._key, temporary=True)
+
+
+def _may_have_come(creating: asyncio.Task[Stored]) -> bool:
+    """Whether the store may have the object, told or untold."""
+    if creating.cancelled():
+        return True
+    error = creating.exception()
+    return not isinstance(error, StorageError) or (error.temporary and not was_not_begun(error))
 
 
 def _has_failed(task: asyncio.Task[Stored]) -> bool:

@@ -41,6 +41,7 @@ class RecentChanges:
         self._clock = clock
         self._changes: OrderedDict[str, _Change] = OrderedDict()  # the oldest first
         self._by_prefix: dict[str, dict[str, ObjectMeta | None]] = {}
+        self._hidden: set[str] = set()
 
     def wrote(self, meta: ObjectMeta) -> None:
         """Remember an object (or a directory marker), and that its directories exist."""
@@ -64,6 +65,18 @@ class RecentChanges:
             self._remember(key, former)
         elif self._changes.pop(key, None) is not None:
             self._drop(key)
+
+    def hide(self, key: str) -> None:
+        """Let a new object count as absent: it may still be taken back."""
+        self._hidden.add(key)
+
+    def show(self, key: str) -> None:
+        """End that, if it was so."""
+        self._hidden.discard(key)
+
+    def is_hidden(self, key: str) -> bool:
+        """Whether what the store may have at `key` is nobody's business yet."""
+        return key in self._hidden
 
     def find(self, key: str) -> ObjectMeta | None:
         """Return the object if it was written lately and not deleted since."""
