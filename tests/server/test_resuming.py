@@ -1,6 +1,7 @@
 """APPE, REST before STOR, and uploads that are kept although they broke off."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -147,7 +148,10 @@ async def test_what_a_killed_client_sent_is_kept(
     file_system: MemoryFileSystem,
     kill: Callable[[asyncio.StreamWriter], None],
     order: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """And the log says that it was interrupted, as nobody hears of it."""
+    caplog.set_level(logging.INFO)
     server = await serve(file_system, keep_interrupted=True)
     async with RawClient(server.addresses[0]) as client:
         await client.login()
@@ -158,6 +162,23 @@ async def test_what_a_killed_client_sent_is_kept(
         await until(lambda: not server.session_count)
     assert file_system.files == {A: b"half"}
     assert file_system.open_writers == 0
+    assert "outcome=426" in caplog.text
+    assert "4 bytes are stored" in caplog.text
+
+
+async def test_a_client_that_was_killed_before_its_first_byte_replaces_nothing(
+    serve: Servers, file_system: MemoryFileSystem
+) -> None:
+    file_system.put("/a", b"old")
+    server = await serve(file_system, keep_interrupted=True)
+    async with RawClient(server.addresses[0]) as client:
+        await client.login()
+        _, data = await client.open_data()
+        await client.expect("STOR a", 150)
+        data.close()
+        client.writer.close()
+        await until(lambda: not server.session_count)
+    assert file_system.files == {A: b"old"}
 
 
 async def test_what_a_client_that_hangs_up_sent_is_kept_while_the_store_takes_its_time(
