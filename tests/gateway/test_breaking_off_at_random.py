@@ -92,6 +92,7 @@ class History:
         if not acknowledged and self.may_be_taken_back(name, content, looked):
             return
         made_by = self.made_by(content)
+        assert made_by, f"{name} is empty, which nobody wanted"
         last = made_by[-1]
         has_failed = last.said not in (None, 226) and last.has_ended_before(looked)
         assert not has_failed, f"{name}: {last} was said to have failed"

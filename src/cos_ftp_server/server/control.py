@@ -132,12 +132,14 @@ class ControlConnection(asyncio.Protocol):
         if rest > 0:
             await self._wait_for_end(rest)
             info = self._tcp_info()
-        if self._has_unread():
-            # Timers come before sockets: an ABOR that came while we were not running counts.
+        is_open = info[:1] == _TCP_ESTABLISHED
+        if not is_open or self._has_unread():
+            # Timers come before sockets. What has come is read first: it may be ABOR, and whoever
+            # serves the connection should know of its end before others act on it.
             for _ in range(_POLLS):
                 await asyncio.sleep(0)
         # While too many commands wait nothing is read, not even the end: the kernel knows it.
-        return self.is_gone or info[:1] != _TCP_ESTABLISHED
+        return self.is_gone or not is_open
 
     async def _wait_for_end(self, seconds: float) -> None:
         if self.is_gone:
