@@ -5,13 +5,16 @@ or buffer is left, and the session, where it lives, can upload again.
 """
 
 import asyncio
+import gc
 import itertools
+import mmap
 import random
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -503,3 +506,48 @@ async def test_kept_when_the_client_is_gone(run: Run, loss: str, kind: str, size
             await attempt.client.login()
             await resume(attempt, "STOR")
         await bench.returns_to(before)
+
+
+# The memory of what broke off
+
+
+class Mapped(mmap.mmap):
+    """Memory of a part; `alive` has what is still mapped."""
+
+    alive: ClassVar[weakref.WeakSet[mmap.mmap]] = weakref.WeakSet()
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self.alive.add(self)
+
+
+@pytest.mark.parametrize("end", [reset, asyncio.StreamWriter.close], ids=["rst", "fin"])
+async def test_memory_of_what_broke_off_does_not_wait_for_the_garbage_collector(
+    tmp_path: Path,
+    no_leaks: None,
+    monkeypatch: pytest.MonkeyPatch,
+    end: Callable[[asyncio.StreamWriter], None],
+) -> None:
+    """The pool counts it as free."""
+    monkeypatch.setattr(mmap, "mmap", Mapped)
+    gc.collect()
+    Mapped.alive.clear()
+    gc.disable()
+    try:
+        async with run_bench(tmp_path / "store") as bench:
+            for _ in range(10):
+                hold = asyncio.Event()
+                rule = bench.emulator.faults.add(Fault(operation="UploadPart", hold=hold))
+                async with bench.client() as client:
+                    await client.login()
+                    attempt = Attempt(bench, client, None, "STOR", NEW)
+                    data = await attempt.begin(len(NEW))
+                    end(data)
+                    end(client.writer)
+                    hold.set()
+                    await bench.has_let_go(client)
+                bench.emulator.faults.remove(rule)
+            await until(lambda: not bench.back.pool.used)
+            kept = sum(map(len, bench.back.pool._warm._stacks.values()))
+            assert len(Mapped.alive) <= kept + 1
+    finally:
+        gc.enable()

@@ -137,7 +137,8 @@ class Connection(asyncio.BufferedProtocol):
         if len(body) <= _JOINED_BYTES:
             self._write(head + body if body else head)
         else:
-            await self._send(head, memoryview(body).cast("B"))
+            with memoryview(body).cast("B") as lent:
+                await self._send(head, lent)
         while not (answer.is_complete or (is_streamed and answer.has_head)):
             await self._wait()
         return answer

@@ -130,12 +130,12 @@ class DataConnection(asyncio.BufferedProtocol):
             with self._stall_clock():
                 while not self._eof:
                     self._raise_if_lost()
-                    window = sink.window()
-                    if not window:
+                    # Held nowhere else: an error that is kept would keep the memory of this frame.
+                    self._window = sink.window() or None
+                    if self._window is None:
                         transport.pause_reading()
                         await sink.wait()
                         continue
-                    self._window = window
                     transport.resume_reading()
                     await self._next_event()
         finally:

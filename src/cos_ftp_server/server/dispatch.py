@@ -134,6 +134,8 @@ class Dispatcher:
             if self._transfer is not None:
                 await self._break_off(self._transfer)
                 self._log_transfer(self._transfer.exchange, self._transfer.outcome)
+                # Else both would wait for the garbage collector: how the task has ended leads here.
+                self._transfer = self._session.transfer = None
             self._control.close()
             self._set_timer(_LINGER_SECONDS, self._control.abort)
             while not self._control.is_lost:

@@ -51,6 +51,7 @@ class PartBuffer:
 
     __slots__ = (
         "_began",
+        "_lent",
         "_memory",
         "_pool",
         "capacity",
@@ -63,6 +64,7 @@ class PartBuffer:
     def __init__(self, pool: "BufferPool", capacity: int, needed: int | None = None) -> None:
         self._pool = pool
         self._memory: mmap.mmap | None = None
+        self._lent: memoryview | None = None  # until `release`
         self._began = 0.0
         self.capacity = capacity
         self.needed = capacity if needed is None else min(needed, capacity)
@@ -77,10 +79,12 @@ class PartBuffer:
         return memoryview(self._memory)[self.filled : self.granted]
 
     def contents(self) -> memoryview:
-        """Return what has been filled."""
+        """Return what has been filled, as the one body of a request. `release` takes it back."""
         if self._memory is None:
             return memoryview(b"")
-        return memoryview(self._memory)[: self.filled]
+        if self._lent is None or len(self._lent) != self.filled:
+            self._lent = memoryview(self._memory)[: self.filled]
+        return self._lent
 
     @property
     def is_full(self) -> bool:
@@ -110,13 +114,20 @@ class PartBuffer:
         if self._memory is None:
             self._memory = self._pool.memory(self, min(self.capacity, GRANULE))
         if self.granted > len(self._memory):
-            small, filled = self._memory, self.contents()
+            small, filled = self._memory, self.filled
             self._memory = self._pool.memory(self, self.capacity)
-            self._memory[: self.filled] = filled
+            self._memory[:filled] = small[:filled]
             self._pool.keep(small, GRANULE)
 
     def release(self, *, reusable: bool) -> None:
-        """Give everything back. Not `reusable`: somebody may still be reading the memory."""
+        """Give everything back. Not `reusable`: somebody may still be reading the memory.
+
+        That unmaps it: the pool counts it as free from now on, while an error that is kept
+        somewhere keeps all frames that it came through, and they have the contents.
+        """
+        if self._lent is not None:
+            self._lent.release()
+            self._lent = None
         memory, self._memory = self._memory, None
         self._pool.recycle(self, memory if reusable else None)
         self.granted = self.finishing = self.filled = 0
