@@ -82,6 +82,9 @@ def test_translations_show_the_same_commands(name: str) -> None:
 def _replies() -> set[tuple[int, str]]:
     known = [reply for reply in vars(replies).values() if isinstance(reply, Reply)]
     known += [*outcome._PERMANENT.values(), *outcome._TEMPORARY.values()]
+    for source in sorted((ROOT / "src/cos_ftp_server/server/handlers").glob("*.py")):
+        words = re.findall(r'file_unavailable\("([^"]+)"\)', source.read_text(encoding="utf-8"))
+        known += map(replies.file_unavailable, words)
     known.append(replies.listing_cut(ServerConfig(hosts=(), port=0).max_list_entries))
     return {(reply.code, reply.text) for reply in known}
 
