@@ -270,6 +270,7 @@ async def test_client_that_reads_no_replies_is_cut_off(
 ) -> None:
     async with log_in(file_system, idle_timeout_seconds=0.1) as client:
         client.send(*["FEAT"] * 300_000)  # the client's stream reads 128 KiB ahead, then stops
+        assert serve.started[0].session_count == 1
         await until(lambda: not serve.started[0].session_count)
 
 
