@@ -18,6 +18,7 @@ import time
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cos_ftp_server.vfs.warm import WarmMemory
@@ -116,7 +117,7 @@ class PartBuffer:
         if self.granted > len(self._memory):
             small, filled = self._memory, self.filled
             self._memory = self._pool.memory(self, self.capacity)
-            self._memory[:filled] = small[:filled]
+            self._memory[:filled] = memoryview(small)[:filled]
             self._pool.keep(small, GRANULE)
 
     def release(self, *, reusable: bool) -> None:
@@ -125,9 +126,10 @@ class PartBuffer:
         That unmaps it: the pool counts it as free from now on, while an error that is kept
         somewhere keeps all frames that it came through, and they have the contents.
         """
-        if self._lent is not None:
-            self._lent.release()
-            self._lent = None
+        lent, self._lent = self._lent, None
+        if lent is not None:
+            with suppress(BufferError):  # a thread computes its MD5; soon it will have ended
+                lent.release()
         memory, self._memory = self._memory, None
         self._pool.recycle(self, memory if reusable else None)
         self.granted = self.finishing = self.filled = 0
