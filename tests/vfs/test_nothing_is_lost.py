@@ -1,7 +1,8 @@
 """Files that others have stored, or that were there before, survive what happens beside them."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
@@ -27,6 +28,18 @@ async def broken_off(fs: CosFileSystem, name: str, content: bytes) -> None:
         await writer.write(content)
         with pytest.raises(ConnectionError):
             await writer.commit(doubt)
+
+
+@contextmanager
+def forgetful(world: World) -> Iterator[None]:
+    """Let the store ignore that it must replace nothing."""
+    put = world.client.put_object
+
+    async def replacing(*args: Any, **options: Any) -> Stored:
+        return await put(*args, **{**options, "forbid_overwrite": False})
+
+    with patch.object(world.client, "put_object", replacing):
+        yield
 
 
 async def learn_of_names(world: World) -> None:
@@ -189,15 +202,67 @@ async def test_a_new_file_is_not_there_before_it_is_confirmed(world: World, is_g
 async def test_a_bucket_that_ignores_what_forbids_to_replace_loses_no_file(world: World) -> None:
     """COS does, in buckets that have ever had versioning."""
     await world.store("/f", OLD)
-    another = world.another_file_system()
-    put = world.client.put_object
-
-    async def replacing(*args: Any, **options: Any) -> Stored:
-        return await put(*args, **{**options, "forbid_overwrite": False})
-
-    with patch.object(world.client, "put_object", replacing):
-        await broken_off(another, "/f", b"half")
+    with forgetful(world):
+        await broken_off(world.another_file_system(), "/f", b"half")
     assert await world.load("/f") == OLD
+
+
+async def test_in_such_a_bucket_who_waits_for_a_turn_replaces_no_file_either(world: World) -> None:
+    """It was free when this one was sent, and is not when its turn comes."""
+    await learn_of_names(world)
+    is_certain = asyncio.Event()
+
+    async def first() -> None:
+        async with world.fs.open_writer(path("/f")) as writer:
+            await writer.write(b"first")
+            await writer.commit(confirm_late)
+
+    async def confirm_late() -> None:
+        await is_certain.wait()
+
+    async def doubt_late() -> None:
+        await storing
+        raise ConnectionError
+
+    with forgetful(world):
+        storing = asyncio.create_task(first())
+        await world.emulator.requests.wait_for("PutObject", "f", ended=True)
+        async with world.fs.open_writer(path("/f")) as writer:
+            await writer.write(b"half")
+            breaking_off = asyncio.create_task(writer.commit(doubt_late))
+            await asyncio.sleep(0)  # it waits for its turn
+            is_certain.set()
+            with pytest.raises(ConnectionError):
+                await breaking_off
+    assert await world.load("/f") == b"first"
+
+
+async def test_a_whole_file_stays_if_it_is_unclear_whether_it_came(world: World) -> None:
+    """A client that was told so may have stored it again, through another gateway."""
+    put = Fault(operation="PutObject", reset=True, after_commit=True)
+    look = Fault(operation="HeadObject", status=503)
+    rules = [world.emulator.faults.add(fault) for fault in (put, look)]
+    with pytest.raises(StorageError):
+        await world.store("/f", b"whole")
+    for rule in rules:
+        world.emulator.faults.remove(rule)
+    await world.cleanups.aclose(10)
+    assert await world.load("/f") == b"whole"
+
+
+async def test_a_file_that_is_there_is_seen_while_it_is_replaced_blindly(world: World) -> None:
+    """By keys that may write but not list: the store has to say that the file is there."""
+    await world.store("/f", OLD)
+    blind = world.another_file_system()
+    world.emulator.faults.add(Fault(operation="ListObjects", status=403, code="AccessDenied"))
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="PutObject", hold=hold, times=1))
+    replacing = asyncio.create_task(replace(world, fs=blind).store("/f", b"new"))
+    await world.emulator.requests.wait_for("PutObject", "f", count=2)
+    assert (await blind.stat_file(path("/f"))).size == len(OLD)
+    hold.set()
+    await replacing
+    assert await world.load("/f") == b"new"
 
 
 @pytest.mark.parametrize("operation", ["HeadObject", "DeleteObject"])

@@ -70,6 +70,7 @@ class Publication:
         self._may_replace = may_replace
         self._continues = continues
         self._holds_turn = False
+        self._is_confirmed = False
         self._is_created = False
         self._sent: tuple[int, int] | None = None  # size and CRC64 of a new object
         self._creating: asyncio.Task[Stored] | None = None  # a PUT that replaces nothing
@@ -90,16 +91,16 @@ class Publication:
         one round trip. Everywhere else it comes after both; it is no matter of trust in the
         store's promise to replace nothing, which is void in buckets that ever had versioning.
         """
-        is_confirmed = not self._is_known()
-        if is_confirmed:
+        if not self._is_known():
             await confirm()
+            self._is_confirmed = True
             await all_ended(self._target)
         if not self._replaces():
             if refusal := self._target.result().refusal():
                 raise refusal
-            if stored := await self._create(body, crc, None if is_confirmed else confirm):
+            if stored := await self._create(body, crc, confirm):
                 return stored
-        elif not is_confirmed:
+        elif not self._is_confirmed:
             await confirm()
         md5 = await _md5(body)  # checked by the store before it replaces anything, as CRC64 is not
         send = partial(self._delivery.send, body, crc, forbid=not self._may_replace, md5=md5)
@@ -107,9 +108,7 @@ class Publication:
         self._replacing = asyncio.create_task(self._use_turn(send, len(body), crc))
         return await asyncio.shield(self._replacing)
 
-    async def _create(
-        self, body: memoryview, crc: int, confirm: Confirmation | None
-    ) -> Stored | None:
+    async def _create(self, body: memoryview, crc: int, confirm: Confirmation) -> Stored | None:
         """Store a file that replaces none; return None if there is one that may be replaced.
 
         Until it is confirmed, or taken back, nobody else here may see it, make a file of it or
@@ -117,8 +116,9 @@ class Publication:
         """
         self._sent = len(body), crc
         self._creating = asyncio.create_task(self._send_in_turn(body, crc))
-        if confirm is not None:
+        if not self._is_confirmed:
             await confirm()
+            self._is_confirmed = True
         await all_ended(self._creating)
         try:
             stored = self._creating.result()
@@ -138,7 +138,10 @@ class Publication:
 
     async def _send_in_turn(self, body: memoryview, crc: int) -> Stored:
         await self._take_turn()
-        self._recent.hide(self._key)
+        if self._recent.find(self._key) is not None:  # whoever had the turn before has stored it
+            raise StorageError(ErrorKind.EXISTS, operation="upload", key=self._key)
+        if not self._is_confirmed:
+            self._recent.hide(self._key)
         return await self._delivery.send_new(body, crc)
 
     async def _take_turn(self) -> None:
@@ -254,7 +257,11 @@ class Publication:
                 await dismiss(self._creating)  # it has ended, or not yet begun
             elif self._creating is not None:
                 await all_ended(self._creating)
-                if _may_have_come(self._creating):
+                # What is whole may stay if it is unclear whether it came: somebody else may have
+                # stored the same meanwhile, and been told so.
+                if not _has_failed(self._creating) or (
+                    not self._is_confirmed and _may_have_come(self._creating)
+                ):
                     await self._delete_new(self._creating)
         finally:
             self._end_turn()
@@ -289,7 +296,7 @@ class Publication:
 
 
 def _may_have_come(creating: asyncio.Task[Stored]) -> bool:
-    """Whether the store may have the object, told or untold."""
+    """Whether the store may have the object although this has failed."""
     if creating.cancelled():
         return True
     error = creating.exception()

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from dataclasses import dataclass, field
+from pickle import PickleBuffer
 
 import pytest
 from hypothesis import given, settings
@@ -378,3 +379,17 @@ def test_the_budget_holds_whatever_happens(steps: list[tuple[int, int]]) -> None
     for buffer in buffers.values():
         buffer.release(reusable=True)
     assert pool.used == 0
+
+
+async def test_memory_that_a_thread_reads_is_given_back_nevertheless() -> None:
+    """As by the MD5 of a body whose upload is given up; the memory goes when the thread is done."""
+    pool = BufferPool(64 * MIB, smallest_part=MIB)
+    buffer = PartBuffer(pool, MIB)
+    assert buffer.grow_now()
+    buffer.filled = 8
+    lent = buffer.contents()
+    reading = PickleBuffer(lent)
+    buffer.release(reusable=False)
+    assert pool.used == 0
+    assert len(lent) == 8
+    reading.release()
