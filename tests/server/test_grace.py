@@ -116,6 +116,38 @@ async def test_what_was_sent_in_time_is_read_before_the_client_is_believed(
     assert is_gone is has_sent
 
 
+async def test_what_is_read_in_pieces_is_read_to_its_end(line: Line) -> None:
+    """One read ends where urgent data begins, as with the Synch in front of ABOR."""
+    control, transport = line.connected(ESTABLISHED, 0.0)
+    line.far.send(b"\xff\xf4\xff\xf2ABOR\r\n")
+    loop = asyncio.get_running_loop()
+
+    pieces = iter([3, 1, 6])
+
+    def read() -> None:
+        if size := next(pieces, 0):
+            line.near.recv(size)
+            loop.call_soon(read)
+        else:
+            control.eof_received()
+
+    def read_in_the_next_turn() -> None:
+        loop.call_soon(read)
+
+    transport.on_asked = read_in_the_next_turn
+    is_gone, _ = await wait(control)
+    assert is_gone
+
+
+async def test_what_nobody_reads_is_not_waited_for(line: Line) -> None:
+    """Too many commands are waiting already."""
+    control, _ = line.connected(ESTABLISHED, 0.0)
+    line.far.send(b"NOOP\r\n")
+    async with asyncio.timeout(5):
+        is_gone, _ = await wait(control)
+    assert not is_gone
+
+
 async def test_a_client_that_is_gone_is_not_waited_for(line: Line) -> None:
     control, _ = line.connected(ESTABLISHED, MOST)
     control.connection_lost(None)

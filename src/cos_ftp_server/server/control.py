@@ -30,6 +30,9 @@ _MAX_UNENDED_BYTES = 64 * 1024
 _POLLS = 2
 """Turns of the event loop until all sockets have been looked at; the first may be under way."""
 
+_READS = 8
+"""Turns in which something is read: what is urgent divides what came together (Telnet's Synch)."""
+
 _TCP_ESTABLISHED = b"\x01"
 """First byte of Linux's `struct tcp_info` as long as neither side has closed."""
 
@@ -136,10 +139,18 @@ class ControlConnection(asyncio.Protocol):
         if not is_open or self._has_unread():
             # Timers come before sockets. What has come is read first: it may be ABOR, and whoever
             # serves the connection should know of its end before others act on it.
-            for _ in range(_POLLS):
-                await asyncio.sleep(0)
+            await self._be_read()
         # While too many commands wait nothing is read, not even the end: the kernel knows it.
         return self.is_gone or not is_open
+
+    async def _be_read(self) -> None:
+        """Return when what has come was read and acted on; while commands are held back, soon."""
+        for _ in range(_READS):
+            if not self._has_unread():
+                break
+            await asyncio.sleep(0)
+        for _ in range(_POLLS):
+            await asyncio.sleep(0)
 
     async def _wait_for_end(self, seconds: float) -> None:
         if self.is_gone:
