@@ -37,6 +37,16 @@ def wait_for_end(gateway: Gateway, path: str) -> str:
     return line.partition("outcome=")[2]
 
 
+def outcome(wire: Wire) -> int | None:
+    """Return the code of the final reply; None if there is none, because publishing the file took
+    so long that "226-" was sent, which only a close can take back.
+    """
+    try:
+        return wire.reply().code
+    except EOFError:
+        return None
+
+
 def check_unharmed(site: Site, place: Place, *, name: str = "file", content: bytes = OLD) -> None:
     """Hold the old object to its content, and the server to its work, in the same place."""
     assert place.content(name) == content
@@ -218,11 +228,12 @@ def upload(wire: Wire, place: Place, size: int) -> Reply:
 
 
 SMALL, LARGE = 1000, 3 * MIB
+COMPLETE = "CompleteMultipartUpload"
 WRITES = [
     (SMALL, "PutObject"),
     (LARGE, "InitiateMultipartUpload"),
     (LARGE, "UploadPart"),
-    (LARGE, "CompleteMultipartUpload"),
+    (LARGE, COMPLETE),
 ]
 
 
@@ -274,10 +285,7 @@ def test_a_store_that_refuses(
             wire.expect(f"STOR {place.path}/file", 150)
             with suppress(ConnectionError):  # the gateway need not wait for all of it
                 data.sendall(random_bytes(size))
-        try:
-            assert wire.reply().code in replies
-        except EOFError:  # it took so long that "226-" was sent, which only a close can take back
-            assert operation == "CompleteMultipartUpload"
+        assert outcome(wire) in (replies | {None} if operation == COMPLETE else replies)
     check_unharmed(alice, place)
 
 
@@ -448,7 +456,7 @@ def test_a_store_killed_during_an_upload(
             data.sendall(random_bytes(size))
             wait_until(lambda: f" {size} bytes" in wire.ask("STAT").text, "not all has arrived")
             mortal_store.kill()
-        assert wire.reply().code in (450, 451)
+        assert outcome(wire) in ((450, 451, None) if size == LONG else (450, 451))
     assert mortal_store.url.port
     store = Store(tmp_path / "data", [ALICE.keys], port=mortal_store.url.port)
     try:
