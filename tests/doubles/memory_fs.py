@@ -228,10 +228,10 @@ class MemoryFileSystem:
 class _MemoryRename:
     def __init__(self, file_system: MemoryFileSystem, source: VirtualPath) -> None:
         self._fs = file_system
-        self._source = source
+        self.source = source
 
     async def to(self, target: VirtualPath) -> None:
-        files, directories, source = self._fs.files, self._fs.directories, self._source
+        files, directories, source = self._fs.files, self._fs.directories, self.source
         if target in directories:
             raise _fail(ErrorKind.EXISTS, target)
         if source in files:

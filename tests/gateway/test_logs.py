@@ -59,6 +59,25 @@ async def test_one_line_for_each_transfer(config: Config) -> None:
         assert line["head"].endswith(f" INFO    session={session} peer=127.0.0.1 user='user'")
 
 
+async def test_who_has_deleted_or_renamed_a_file_is_found(config: Config) -> None:
+    async with serving(config.write()) as server, RawClient(server.address) as client:
+        await client.login()
+        await client.expect("MKD d", 257)
+        assert (await client.store("d/file", b"content")).code == 226
+        for line, code in (("RNFR d/file", 350), ("RNTO it's", 250), ("DELE it's", 250)):
+            await client.expect(line, code)
+        await client.expect("DELE it's", 550)
+        await client.expect("RMD d", 250)
+        assert await server.stop() == 0
+        told = [line.partition(" user='user' ")[2] for line in server.log if " path=" in line]
+    assert [line.strip() for line in told if not line.startswith("transfer")] == [
+        "made directory path='/d'",
+        "renamed path='/d/file' to=\"/it's\"",
+        'deleted path="/it\'s"',
+        "removed directory path='/d'",
+    ]
+
+
 async def test_what_the_store_refused_is_found_by_session_code_and_request_id(
     config: Config, start: Start
 ) -> None:

@@ -131,6 +131,11 @@ class ObjectWriter(Protocol):
 class Rename(Protocol):
     """A file or directory that has been looked up, about to get another name."""
 
+    @property
+    def source(self) -> VirtualPath:
+        """What it is called now."""
+        ...
+
     async def to(self, target: VirtualPath) -> None:
         """Move to `target`; a file there is replaced, a directory never.
 

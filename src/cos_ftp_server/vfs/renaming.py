@@ -33,20 +33,20 @@ class FileRename:
 
     def __init__(self, tree: Tree, source: VirtualPath, meta: ObjectMeta) -> None:
         self._tree = tree
-        self._source = source
+        self.source = source
         self._meta = meta
         self._is_copied = False
 
     async def to(self, target: VirtualPath) -> None:
         """Copy, and then delete the source. Once begun, it goes on to its end."""
         check_name(target, self._tree.prefix)
-        if target != self._source:
+        if target != self.source:
             await self._tree.cleanups.see_through(self._move(target), may_break_off=lambda: False)
 
     async def _move(self, target: VirtualPath) -> None:
         await self._tree.check_free(target)
         try:
-            await self._tree.delete(self._meta.key, self._source, self._copy(target))
+            await self._tree.delete(self._meta.key, self.source, self._copy(target))
         except StorageError as error:
             if self._is_copied:
                 error.aftermath = "Renamed, but the file is still at the old name."
@@ -56,7 +56,7 @@ class FileRename:
         """Copy the file while the target's name is looked at."""
         tree, meta = self._tree, self._meta
         key = file_key(target, tree.prefix)
-        options = tree.rules.renamed_options(meta.options, name_of(self._source), name_of(target))
+        options = tree.rules.renamed_options(meta.options, name_of(self.source), name_of(target))
         begun = time.monotonic()
         # Who appends to the target must see that it is replaced.
         async with tree.recent.turns.turn(key):
@@ -102,7 +102,7 @@ class DirectoryRename:
 
     def __init__(self, tree: Tree, source: VirtualPath) -> None:
         self._tree = tree
-        self._source = source
+        self.source = source
 
     async def to(self, target: VirtualPath) -> None:
         """Move the whole tree to a name that is not taken.
@@ -112,12 +112,12 @@ class DirectoryRename:
         """
         tree = self._tree
         check_name(target, tree.prefix, is_directory=True)
-        if target == self._source:
+        if target == self.source:
             return
-        if target == ROOT or target.startswith(f"{self._source}/"):
+        if target == ROOT or target.startswith(f"{self.source}/"):
             raise StorageError(ErrorKind.BAD_NAME, operation="rename", key=target)
         await self._check_free(target)
-        old, new = directory_key(self._source, tree.prefix), directory_key(target, tree.prefix)
+        old, new = directory_key(self.source, tree.prefix), directory_key(target, tree.prefix)
         move = TreeMove(tree, old, new)
         await tree.cleanups.see_through(
             self._finish(move, old), may_break_off=lambda: move.may_break_off
@@ -138,10 +138,10 @@ class DirectoryRename:
         try:
             await move.run()
         finally:
-            tree.names.known.discard(self._source)
+            tree.names.known.discard(self.source)
         tree.recent.deleted(old)
         try:
-            await tree.keep_directory(parent_of(self._source), besides=old)
+            await tree.keep_directory(parent_of(self.source), besides=old)
         except StorageError as error:
             error.aftermath = "Renamed, but the directory above is gone if nothing else was in it."
             raise

@@ -32,12 +32,17 @@ async def handle_pwd(exchange: Exchange, argument: str) -> Reply:
 
 async def handle_mkd(exchange: Exchange, argument: str) -> Reply:
     """Make a directory."""
-    path = exchange.session.resolve(argument)
-    await exchange.session.file_system.make_directory(path)
+    session = exchange.session
+    path = session.resolve(argument)
+    await session.file_system.make_directory(path)
+    session.log.info("made directory path=%r", path)
     return replies.path_created(path)
 
 
 async def handle_rmd(exchange: Exchange, argument: str) -> Reply:
     """Remove an empty directory."""
-    await exchange.session.file_system.remove_directory(exchange.session.resolve(argument))
+    session = exchange.session
+    path = session.resolve(argument)
+    await session.file_system.remove_directory(path)
+    session.log.info("removed directory path=%r", path)
     return replies.DIRECTORY_REMOVED

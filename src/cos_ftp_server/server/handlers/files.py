@@ -83,7 +83,10 @@ async def handle_allo(exchange: Exchange, argument: str) -> Reply:
 
 async def handle_dele(exchange: Exchange, argument: str) -> Reply:
     """Delete a file."""
-    await exchange.session.file_system.delete_file(exchange.session.resolve(argument))
+    session = exchange.session
+    path = session.resolve(argument)
+    await session.file_system.delete_file(path)
+    session.log.info("deleted path=%r", path)
     return replies.FILE_DELETED
 
 
@@ -98,10 +101,13 @@ async def handle_rnfr(exchange: Exchange, argument: str) -> Reply:
 async def handle_rnto(exchange: Exchange, argument: str) -> Reply:
     """Rename a file or a whole directory."""
     session = exchange.session
-    if session.pending_rename is None:
+    rename = session.pending_rename
+    if rename is None:
         return replies.RNFR_FIRST
+    target = session.resolve(argument)
     with exchange.keep_alive(replies.RENAMING):
-        await session.pending_rename.to(session.resolve(argument))
+        await rename.to(target)
+    session.log.info("renamed path=%r to=%r", rename.source, target)
     return replies.RENAMED
 
 
