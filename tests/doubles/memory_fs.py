@@ -22,6 +22,7 @@ from cos_ftp_server.vfs.paths import ROOT, check_name, name_of, parent_of
 __all__ = [
     "FailsInCommitFileSystem",
     "FailsInStatFileSystem",
+    "FailsInWriteFileSystem",
     "HangsInCommitFileSystem",
     "HangsInRenameFileSystem",
     "MemoryFileSystem",
@@ -318,6 +319,39 @@ class FailsInCommitFileSystem(HangsInCommitFileSystem):
 
     def _publish(self, path: VirtualPath, content: bytes) -> None:
         raise self.error
+
+
+class _FailingWriter(MemoryWriter):
+    """Fails when its first window is full."""
+
+    def __init__(self, error: StorageError, window_bytes: int) -> None:
+        super().__init__(lambda _: None, window_bytes)
+        self._error = error
+
+    async def wait(self) -> None:
+        raise self._error
+
+
+class FailsInWriteFileSystem(MemoryFileSystem):
+    """Uploads of more than 1,000 bytes fail. `failed` tells it; to be left, they need `release`."""
+
+    def __init__(self, kind: ErrorKind = ErrorKind.TOO_LARGE, *, temporary: bool = False) -> None:
+        super().__init__()
+        self.error = _fail(kind, VirtualPath("/a"), temporary=temporary)
+        self.failed = asyncio.Event()
+        self.release = asyncio.Event()
+
+    def make_writer(self, path: VirtualPath, beginning: bytes) -> ObjectWriter:
+        return _FailingWriter(self.error, 1000)
+
+    @asynccontextmanager
+    async def _writer(self, path: VirtualPath, beginning: bytes) -> AsyncIterator[ObjectWriter]:
+        async with super()._writer(path, beginning) as writer:
+            try:
+                yield writer
+            finally:
+                self.failed.set()
+                await self.release.wait()
 
 
 class FailsInStatFileSystem(MemoryFileSystem):

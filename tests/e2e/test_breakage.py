@@ -18,6 +18,7 @@ from cos_ftp_server.emulator import Fault
 from tests.e2e.clients import Curl, Lftp
 from tests.e2e.conftest import ALICE, NewClient, Place
 from tests.e2e.harness import (
+    DEADLINE_S,
     MIB,
     Gateway,
     Service,
@@ -61,18 +62,22 @@ def check_unharmed(site: Site, place: Place, *, name: str = "file", content: byt
 # Clients that are killed
 
 
-def spawn(client: Curl | Lftp, source: Path, name: str) -> "subprocess.Popen[bytes]":
-    """Start an upload at a pace that leaves time to kill it."""
+def spawn(
+    client: Curl | Lftp, source: Path, name: str, *, rate: int = 8 * MIB
+) -> "subprocess.Popen[bytes]":
+    """Start an upload, at a pace that leaves time to kill it; `rate` 0 is as fast as can be."""
     if isinstance(client, Curl):
-        command = [*client.arguments, "--limit-rate", "8M", "-T", str(source), client.url(name)]
-        return subprocess.Popen(command, env=client.environment, stdin=subprocess.DEVNULL)
-    site = client.site
-    script = (
-        f"set net:limit-rate {8 * MIB}; open -u {site.user},{site.password} -p {site.port} "
-        f"ftp://{site.host}; put {source} -o {name}"
-    )
+        options = ["--limit-rate", str(rate), "-T", str(source), client.url(name)]
+        command = [*client.arguments, *options]
+    else:
+        site = client.site
+        script = (
+            f"set net:limit-rate {rate}; open -u {site.user},{site.password} -p {site.port} "
+            f"ftp://{site.host}; put {source} -o {name}"
+        )
+        command = ["lftp", "--norc", "-c", script]
     return subprocess.Popen(
-        ["lftp", "--norc", "-c", script], env=client.environment, stdin=subprocess.DEVNULL
+        command, env=client.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
 
 
@@ -287,6 +292,33 @@ def test_a_store_that_refuses(
                 data.sendall(random_bytes(size))
         assert outcome(wire) in (replies | {None} if operation == COMPLETE else replies)
     check_unharmed(alice, place)
+
+
+@pytest.mark.parametrize("client_name", ["curl", "lftp"])
+def test_a_client_that_still_sends_hears_why(
+    client_name: str,
+    new_client: NewClient,
+    gateway: Gateway,
+    alice: Site,
+    store: Store,
+    place: Place,
+    tmp_path: Path,
+) -> None:
+    """Both take a reset for the outcome, and look no further; lftp then sends all of it again."""
+    source = tmp_path / "source"
+    source.write_bytes(random_bytes(64 * MIB))
+    client = new_client(client_name, alice)
+    assert isinstance(client, Curl | Lftp)
+    fault = Fault(operation="UploadPart", status=403, code="AccessDenied")
+    with (
+        store.fault(place.key("file"), fault),
+        spawn(client, source, f"{place.path}/file", rate=0) as process,
+    ):
+        _, told = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode != 0
+    assert b"550" in told
+    assert wait_for_end(gateway, f"{place.path}/file").startswith("550 ")
+    assert place.names() == []
 
 
 @pytest.mark.parametrize("command", ["SIZE", "MDTM", "MLST"])

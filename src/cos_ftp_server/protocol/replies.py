@@ -119,6 +119,7 @@ USE_PASSIVE_FIRST = Reply.of(425, "Use PASV, EPSV, PORT or EPRT first.")  # RFC 
 NO_PASSIVE_PORT = Reply.of(425, "No port free for a data connection.")  # RFC 959 section 4.2.2
 PASV_NEEDS_IPV4 = Reply.of(425, "PASV needs IPv4, use EPSV.")  # RFC 2428 section 1
 ABORTED = Reply.of(426, "Transfer aborted.")  # RFC 959 section 5.4
+CONTROL_CONNECTION_LOST = Reply.of(426, "Control connection lost, transfer aborted.")  # for the log
 DATA_CONNECTION_LOST = Reply.of(426, "Data connection lost, transfer aborted.")  # RFC 959 5.4
 DATA_TIMEOUT = Reply.of(426, "Data connection timed out, transfer aborted.")  # RFC 959 5.4
 SIZE_DIFFERS = Reply.of(426, "Fewer bytes came than announced.")  # RFC 959 section 5.4

@@ -26,6 +26,10 @@ _EARLY_BYTES = 64 * 1024
 """Room for what a client sends before a transfer has claimed the connection. No client should, but
 uvloop reads once before it can be paused."""
 
+_DISCARD_SECONDS = 60.0
+"""How long a client may go on sending what is thrown away. Most read their reply at once, and stop;
+those that read it only at the end can send much by then, but not for ever."""
+
 _CHECKS_PER_STALL = 4
 """The stall clock looks this often per period, so a stall is noticed at most a quarter late."""
 
@@ -62,6 +66,23 @@ class Sink(Protocol):
         ...
 
 
+class _Discarded:
+    """The sink of what nobody wants any more."""
+
+    def __init__(self) -> None:
+        self._memory = memoryview(bytearray(_EARLY_BYTES))
+
+    def window(self) -> memoryview:
+        """See Sink."""
+        return self._memory
+
+    def advance(self, count: int) -> None:
+        """See Sink."""
+
+    async def wait(self) -> None:
+        """See Sink."""
+
+
 class DataConnection(asyncio.BufferedProtocol):
     """A connected data socket. One coroutine at a time may await its methods.
 
@@ -69,6 +90,7 @@ class DataConnection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
+        "_discard_timer",
         "_early",
         "_early_filled",
         "_eof",
@@ -108,6 +130,7 @@ class DataConnection(asyncio.BufferedProtocol):
         self._early_filled = 0
         self._idle_checks = 0
         self._moved_at_check = 0
+        self._discard_timer: asyncio.TimerHandle | None = None
         self.received = 0
         self.sent = 0
 
@@ -166,6 +189,25 @@ class DataConnection(asyncio.BufferedProtocol):
         if self._is_broken:
             raise DataConnectionError(timed_out=self._timed_out)
 
+    def discard(self) -> None:
+        """Throw away what the client still sends, until it closes, for a minute at most.
+
+        A client that is reset while it sends takes that for the outcome: curl and lftp do not read
+        the reply which says why. Nothing but `abort` may be called from now on.
+        """
+        if self._transport is None or self._eof:
+            self.abort()
+            return
+        self._sink = _Discarded()
+        self._window = self._sink.window()
+        self._discard_timer = self._loop.call_later(_DISCARD_SECONDS, self.abort)
+        self._transport.resume_reading()
+
+    @property
+    def is_discarding(self) -> bool:
+        """Whether it will close by itself."""
+        return self._discard_timer is not None
+
     def close(self) -> None:
         """Close once everything is sent, without waiting for it."""
         if self._transport is not None:
@@ -210,16 +252,19 @@ class DataConnection(asyncio.BufferedProtocol):
             self._wake()
 
     def eof_received(self) -> bool:
-        """Note the FIN; the transfer decides when to close."""
+        """Note the FIN; the transfer decides when to close, if there is one."""
         self._eof = True
         self._wake()
-        return True
+        return not self.is_discarding
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note how it ended."""
         self._is_open = False
         self._transport = None
         self._is_broken = self._is_broken or exc is not None
+        if self._discard_timer is not None:
+            self._discard_timer.cancel()
+            self._sink = self._window = None
         self._wake()
 
     def pause_writing(self) -> None:

@@ -42,7 +42,7 @@ class _Transfer:
     @property
     def outcome(self) -> Reply:
         """The final reply, once the task is done."""
-        return replies.ABORTED if self.task.cancelled() else self.task.result()
+        return self.exchange.cancelled_by if self.task.cancelled() else self.task.result()
 
 
 class Dispatcher:
@@ -105,7 +105,7 @@ class Dispatcher:
             if not self._is_reply_open():
                 self._control.write(replies.SHUTTING_DOWN.encode())
             if self._transfer is not None:
-                self._transfer.exchange.stop_keeping()
+                self._stop_transfer(self._transfer.exchange)
             raise
         except Exception:
             session.log.exception("session failed")
@@ -130,6 +130,7 @@ class Dispatcher:
 
     async def _release(self) -> None:
         """End transfer, login and connection; return when the socket is closed."""
+        self._session.drop_discarded()  # nobody waits for the reply any more
         try:
             if self._transfer is not None:
                 await self._break_off(self._transfer)
@@ -237,18 +238,26 @@ class Dispatcher:
         command = exchange.command
         try:
             return await HANDLERS[command.spec.canonical](exchange, command.argument)
+        except asyncio.CancelledError:
+            if exchange.failure is None:
+                raise
+            return self._explain(exchange, exchange.failure)  # that came first
         except Exception as error:
-            reply = reply_to(error)
-            log = self._session.log
-            if reply is None:
-                log.exception("%s failed unexpectedly", command.loggable)
-                return replies.LOCAL_ERROR
-            if isinstance(error, StorageError):
-                exchange.failure = error
-            is_usual = is_client_mistake(error) or exchange.has_enough(error)
-            level = logging.DEBUG if is_usual else logging.WARNING
-            log.log(level, "%s failed: %s", command.loggable, error)
-            return reply
+            return self._explain(exchange, error)
+
+    def _explain(self, exchange: Exchange, error: Exception) -> Reply:
+        """Log what went wrong, and return what the client is told of it."""
+        reply = reply_to(error)
+        log, command = self._session.log, exchange.command
+        if reply is None:
+            log.error("%s failed unexpectedly", command.loggable, exc_info=error)
+            return replies.LOCAL_ERROR
+        if isinstance(error, StorageError):
+            exchange.failure = error
+        is_usual = is_client_mistake(error) or exchange.has_enough(error)
+        level = logging.DEBUG if is_usual else logging.WARNING
+        log.log(level, "%s failed: %s", command.loggable, error)
+        return reply
 
     async def _finish(self, exchange: Exchange, reply: Reply) -> None:
         """Give the final reply, or none where none can be read correctly any more."""
@@ -292,6 +301,7 @@ class Dispatcher:
         transfer = self._transfer
         if transfer is None:
             return False
+        transfer.exchange.cancelled_by = replies.ABORTED
         if not transfer.exchange.is_publishing:
             transfer.task.cancel()
         await asyncio.wait({transfer.task})
@@ -319,10 +329,16 @@ class Dispatcher:
                 transfer.task.cancel()
             await asyncio.wait({transfer.task})
         except asyncio.CancelledError:  # now the server is being stopped as well
-            transfer.exchange.stop_keeping()
+            self._stop_transfer(transfer.exchange)
             transfer.task.cancel()
             await asyncio.wait({transfer.task})
             raise
+
+    @staticmethod
+    def _stop_transfer(exchange: Exchange) -> None:
+        """Let a transfer that is cancelled next leave nothing, whatever is usual."""
+        exchange.cancelled_by = replies.SHUTTING_DOWN
+        exchange.stop_keeping()
 
     def _is_reply_open(self) -> bool:
         exchange = self._transfer.exchange if self._transfer is not None else self._serving

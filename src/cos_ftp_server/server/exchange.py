@@ -35,6 +35,7 @@ class Exchange:
         "_control",
         "_promised",
         "announced_size",
+        "cancelled_by",
         "command",
         "data",
         "failure",
@@ -68,6 +69,8 @@ class Exchange:
         self.writer: ObjectWriter | None = None
         self.failure: StorageError | None = None
         """What the store made of it, for the log."""
+        self.cancelled_by = replies.CONTROL_CONNECTION_LOST
+        """What it means that a transfer is cancelled, or that its client turns out to be gone."""
         self.is_continued = False
         """Whether a line like `226-` was sent: only the reply of that code may follow."""
         self.keeps_interrupted = session.services.config.keep_interrupted
@@ -134,12 +137,12 @@ class Exchange:
     async def confirm_client(self) -> None:
         """Return if the control connection still stands after it had time to break.
 
-        Raises DataConnectionError if not: then the end of the data was no end of a file. Where what
-        came is kept nevertheless, that is only noted.
+        Raises ProtocolError if not: then the end of the data was no end of a file. Where what came
+        is kept nevertheless, that is only noted.
         """
         if await self._control.is_gone_within(_LEAST_GRACE_SECONDS, _MOST_GRACE_SECONDS):
             if not self.is_keeping:
-                raise DataConnectionError
+                raise ProtocolError(self.cancelled_by)
             self.is_interrupted = True
 
     def has_enough(self, error: Exception) -> bool:

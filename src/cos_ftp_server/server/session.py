@@ -24,7 +24,7 @@ from cos_ftp_server.protocol.states import (
     StateMachine,
 )
 from cos_ftp_server.server.config import ServerConfig
-from cos_ftp_server.server.data import DataEndpoint, SocketName
+from cos_ftp_server.server.data import DataConnection, DataEndpoint, SocketName
 from cos_ftp_server.server.limits import SessionLimits
 from cos_ftp_server.server.masquerade import PublicAddress
 from cos_ftp_server.vfs.base import FileSystem, Rename, VirtualPath
@@ -52,6 +52,7 @@ class Session:
 
     __slots__ = (
         "_account",
+        "_discarding",
         "_endpoint",
         "abort_transfer",
         "announced_size",
@@ -102,6 +103,7 @@ class Session:
         )
         self._account: Account | None = None
         self._endpoint: DataEndpoint | None = None
+        self._discarding: DataConnection | None = None
         self._reset()
 
     @property
@@ -138,6 +140,7 @@ class Session:
             self.anonymous_since = time.monotonic()
         self.log.user = ""
         self.drop_endpoint()
+        self.drop_discarded()
         self._reset()
 
     @property
@@ -148,6 +151,7 @@ class Session:
     def replace_endpoint(self, endpoint: DataEndpoint) -> None:
         """Drop the endpoint there is, and take this one, which the session closes in the end."""
         self.drop_endpoint()
+        self.drop_discarded()
         self._endpoint = endpoint
 
     def drop_endpoint(self) -> None:
@@ -155,6 +159,17 @@ class Session:
         if self._endpoint is not None:
             self._endpoint.close()
             self._endpoint = None
+
+    def discard(self, connection: DataConnection) -> None:
+        """Throw away the rest of an upload that has failed, until the client wants the next one."""
+        connection.discard()
+        self._discarding = connection
+
+    def drop_discarded(self) -> None:
+        """Close a data connection whose rest is thrown away, if there is one."""
+        if self._discarding is not None:
+            self._discarding.abort()
+            self._discarding = None
 
     def _reset(self) -> None:
         self.user = ""

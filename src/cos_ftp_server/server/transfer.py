@@ -62,14 +62,20 @@ async def upload(
                 raise
             await _flush(sink)
             receipt = await writer.commit()
-            return replies.interrupted(reply_to(error) or replies.ABORTED, receipt.size)
+            why = reply_to(error) or exchange.cancelled_by
+            return replies.interrupted(why, receipt.size)
+        except StorageError as error:
+            exchange.failure = error
+            exchange.session.discard(data)
+            raise
         finally:
-            data.abort()
+            if not data.is_discarding:
+                data.abort()
         exchange.begin_keeping()  # a client that is lost from now on has sent no less than this
         with exchange.keep_alive(replies.STORING):
             receipt = await writer.commit(exchange.confirm_client)
     if exchange.is_interrupted:
-        return replies.interrupted(replies.DATA_CONNECTION_LOST, receipt.size)
+        return replies.interrupted(exchange.cancelled_by, receipt.size)
     return replies.transfer_complete(receipt.size, receipt.crc64, exchange.seconds, unique_name)
 
 
@@ -128,9 +134,9 @@ async def download(exchange: Exchange, path: VirtualPath) -> Reply:
                 raise _ended_early(path, data.sent, size)  # before the client sees a clean end
             await data.finish()
         except StorageError as error:
+            exchange.failure = error
             if error.kind not in (ErrorKind.CHANGED, ErrorKind.NOT_FOUND):
                 raise
-            exchange.failure = error
             # It was there when the transfer began, and a later try may well succeed.
             raise ProtocolError(replies.CHANGED_MEANWHILE) from error
         finally:
