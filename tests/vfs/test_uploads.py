@@ -1,6 +1,7 @@
 """Uploads against the embedded store: what is acknowledged is there, what is not leaves nothing."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from cos_ftp_server.crc64 import crc64
 from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import ErrorKind, StorageError
-from cos_ftp_server.vfs.base import Confirmation
+from cos_ftp_server.vfs import publishing, stretches
+from cos_ftp_server.vfs.base import Confirmation, ObjectWriter
 from cos_ftp_server.vfs.buffers import BufferPool
 from cos_ftp_server.vfs.cosfs import CosFileSystem
 from cos_ftp_server.vfs.parts import PartLadder
@@ -42,7 +44,55 @@ async def test_nothing_is_visible_before_commit(world: World) -> None:
     assert len(await world.load("/f")) == 5 * MIB
 
 
-@pytest.mark.parametrize("size", [10, 20 * MIB])
+SIZES = pytest.mark.parametrize("size", [10, 20 * MIB])
+
+
+async def refusal_of_commit(writer: ObjectWriter) -> ErrorKind:
+    with pytest.raises(StorageError) as caught:
+        await writer.commit()
+    return caught.value.kind
+
+
+@SIZES
+async def test_a_directory_made_meanwhile_stays_alone(world: World, size: int) -> None:
+    async with world.fs.open_writer(path("/d")) as writer:
+        await writer.write(random_bytes(size))
+        await world.fs.make_directory(path("/d"))
+        assert await refusal_of_commit(writer) is ErrorKind.IS_DIRECTORY
+    assert await world.keys() == ["d/"]
+    assert await world.open_uploads() == 0
+
+
+@SIZES
+async def test_a_file_is_not_stored_below_another(world: World, size: int) -> None:
+    """Which of the two comes too late depends on when the first has looked."""
+    async with world.fs.open_writer(path("/f/d/g")) as writer:
+        await writer.write(random_bytes(size))
+        with suppress(StorageError):
+            await world.store("/f", OLD)
+        with suppress(StorageError):
+            await writer.commit()
+    assert await world.keys() in (["f"], ["f/d/g"])
+    assert await world.open_uploads() == 0
+
+
+@SIZES
+async def test_a_long_upload_looks_again(
+    world: World, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else has made a directory of that name since the look at the beginning."""
+    for module in (publishing, stretches):
+        monkeypatch.setattr(module, "LIFETIME_S", 0.0)
+    async with world.fs.open_writer(path("/d")) as writer:
+        await writer.write(random_bytes(size))
+        await world.emulator.requests.wait_for("ListObjects", ended=True)
+        await world.put_empty(["d/"])
+        assert await refusal_of_commit(writer) is ErrorKind.IS_DIRECTORY
+    assert await world.keys() == ["d/"]
+    assert await world.open_uploads() == 0
+
+
+@SIZES
 async def test_leaving_without_commit_leaves_nothing(world: World, size: int) -> None:
     await world.store("/f", OLD)
     async with world.fs.open_writer(path("/f")) as writer:

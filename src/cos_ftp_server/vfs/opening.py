@@ -5,6 +5,7 @@ must not know how bytes are moved.
 """
 
 import asyncio
+from functools import partial
 
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import ErrorKind, StorageError
@@ -107,6 +108,7 @@ class OpenWriter:
             key,
             options,
             _known(Target(key, beginning.meta.etag)) if beginning else tree.begin_look(path),
+            partial(tree.look_at_target, path),
             tree.recent,
             may_replace=tree.rules.may_replace,
             appends=self._offset is None,

@@ -8,7 +8,8 @@ made sure that the store has them.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ from cos_ftp_server.vfs.base import Confirmation
 from cos_ftp_server.vfs.concurrency import all_ended, dismiss
 from cos_ftp_server.vfs.delivery import Delivery
 from cos_ftp_server.vfs.names import Target
-from cos_ftp_server.vfs.recent import RecentChanges
+from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges
 
 __all__ = ["Publication"]
 
@@ -45,7 +46,8 @@ says so; others wait for their turn that long."""
 class Publication:
     """The end of one upload to `key`. Call `put` or `complete` once, and `take_back` if it fails.
 
-    `target` is the look at the name, which may still be under way. `continues` is the ETag of the
+    `target` is the look at the name, which may still be under way; `look` takes another one when
+    that is too long ago to be believed. `continues` is the ETag of the
     file that this one is made of, "" for none: if that is not so any more, CHANGED is raised.
     """
 
@@ -55,6 +57,7 @@ class Publication:
         key: str,
         options: ObjectOptions,
         target: asyncio.Future[Target],
+        look: Callable[[], Awaitable[Target]],
         delivery: Delivery,
         recent: RecentChanges,
         *,
@@ -65,6 +68,8 @@ class Publication:
         self._key = key
         self._options = options
         self._target = target
+        self._look = look
+        self._looked_at = time.monotonic()
         self._delivery = delivery
         self._recent = recent
         self._may_replace = may_replace
@@ -91,6 +96,7 @@ class Publication:
         one round trip. Everywhere else it comes after both; it is no matter of trust in the
         store's promise to replace nothing, which is void in buckets that ever had versioning.
         """
+        await self._renew_look()
         if not self._is_known():
             await confirm()
             self._is_confirmed = True
@@ -145,15 +151,28 @@ class Publication:
         return await self._delivery.send_new(body, crc)
 
     async def _take_turn(self) -> None:
-        """Wait until nobody else replaces the file or makes a new one."""
+        """Wait until nobody else replaces the file or makes a new one.
+
+        Raises IS_DIRECTORY or NOT_DIRECTORY when somebody has made something else meanwhile.
+        """
         await self._recent.turns.take(self._key)
         self._holds_turn = True
+        if not self._replaces() and (obstacle := self._recent.obstacle(self._key)):
+            raise self._error(obstacle, temporary=False)
 
     def _end_turn(self) -> None:
         if self._holds_turn:
             self._holds_turn = False
             self._recent.show(self._key)
             self._recent.turns.give_back(self._key)
+
+    async def _renew_look(self) -> None:
+        """Look again at the name if an upload has taken so long that others may have used it."""
+        if self._continues or time.monotonic() - self._looked_at < LIFETIME_S:
+            return
+        target = await self._look()
+        self._target = asyncio.get_running_loop().create_future()
+        self._target.set_result(target)
 
     def _is_known(self) -> bool:
         """Whether it is known already what is at the key."""
@@ -225,6 +244,7 @@ class Publication:
 
         Without a `crc`, the size is all that can be compared.
         """
+        await self._renew_look()
         if refusal := (await self._target).refusal():
             raise refusal
         complete = partial(
@@ -291,8 +311,8 @@ class Publication:
             await self._client.delete_object(self._key)
             self._recent.deleted(self._key)
 
-    def _error(self, kind: ErrorKind) -> StorageError:
-        return StorageError(kind, operation="upload", key=self._key, temporary=True)
+    def _error(self, kind: ErrorKind, *, temporary: bool = True) -> StorageError:
+        return StorageError(kind, operation="upload", key=self._key, temporary=temporary)
 
 
 def _may_have_come(creating: asyncio.Task[Stored]) -> bool:

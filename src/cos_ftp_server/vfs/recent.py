@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cos_ftp_server.cos.types import ObjectMeta
+from cos_ftp_server.errors import ErrorKind
 from cos_ftp_server.vfs.turns import Turns
 
 __all__ = ["LIFETIME_S", "RecentChanges"]
@@ -98,6 +99,17 @@ class RecentChanges:
         """Whether there is anything at `key`: as listed, unless known better."""
         change = self._current(key)
         return listed if change is None else change.meta is not None
+
+    def obstacle(self, key: str) -> ErrorKind | None:
+        """Say why what was made lately leaves no place for a new file at `key`, if it does."""
+        if self.find(f"{key}/") is not None:
+            return ErrorKind.IS_DIRECTORY
+        directory = _prefix_of(key)
+        while directory:
+            if self.find(directory[:-1]) is not None:
+                return ErrorKind.NOT_DIRECTORY
+            directory = _prefix_of(directory)
+        return None
 
     def below(self, prefix: str) -> Mapping[str, ObjectMeta | None]:
         """Return the changes to the entries directly in the directory `prefix`, by key."""

@@ -7,6 +7,7 @@ what COS answers. Whatever ends other than by `commit` leaves nothing behind.
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from cos_ftp_server.cos.client import CosClient
@@ -65,7 +66,7 @@ class Upload:
     """One file on its way into the bucket; implements `ObjectWriter`.
 
     `target` is the look at the name, which may go on while data arrives; it is awaited before the
-    file can appear.
+    file can appear, and taken again with `look` when that takes long.
     Unless it `may_replace` a file, `commit` raises EXISTS when one has appeared meanwhile. With
     a `beginning`, `commit` raises CHANGED when that file is not the same any more; so it does when
     this one `appends` to no file, and there is one by then.
@@ -77,6 +78,7 @@ class Upload:
         key: str,
         options: ObjectOptions,
         target: asyncio.Future[Target],
+        look: Callable[[], Awaitable[Target]],
         recent: RecentChanges,
         *,
         may_replace: bool = True,
@@ -96,6 +98,7 @@ class Upload:
             key,
             options,
             target,
+            look,
             Delivery(engine.client, key, options, engine.missing_crc),
             recent,
             may_replace=may_replace,
