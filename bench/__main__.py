@@ -69,6 +69,10 @@ def main(
     """Measure what transfers cost this gateway and others."""
     if quick and is_published:
         raise click.UsageError("--quick measures shorter works, which are not for --publish")
+    works = [work for work in WORKS if not only or any(text in work.name for text in only)]
+    if not works:
+        names = ", ".join(work.name for work in WORKS)
+        raise click.UsageError(f"--only fits no work; there are {names}")
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     machine = this_machine()
@@ -76,9 +80,7 @@ def main(
     results: Results = {}
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        for work in WORKS:
-            if only and not any(text in work.name for text in only):
-                continue
+        for work in works:
             chosen = work.quick() if quick else work
             chosen = replace(chosen, rounds=rounds or chosen.rounds)
             systems = [name for name in work.systems if not system or name in system]

@@ -34,7 +34,7 @@ EXIT_USAGE = 2
 
 _CONFIG_OPTION = click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # told by who reads it
     default=Path("conf/vsftpd.conf"),
     show_default=True,
     help="Configuration file.",
@@ -76,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             label = "warning" if problem.is_warning else "error"
             click.echo(f"{PROGRAM}: {label}: {problem.located(error.source)}", err=True)
     except OSError as error:
-        _complain(error.strerror or str(error))
+        words = error.strerror or str(error)
+        _complain(f"{error.filename}: {words}" if error.filename else words)
     except GatewayError as error:
         _complain(str(error))
     else:

@@ -81,6 +81,7 @@ class StorageError(GatewayError):
         if self.request_id:
             parts.append(f"request_id={self.request_id}")
         if self.detail:
+            parts[-1] += ":" * (len(parts) == 1)
             parts.append(self.detail)
         if self.aftermath:
             parts.append(self.aftermath)

@@ -95,3 +95,12 @@ def test_shorter_works_are_not_published() -> None:
     result = CliRunner().invoke(main, ["--publish", "--quick", "--only", "nothing"])
     assert result.exit_code == 2
     assert "--quick measures shorter works" in result.output
+
+
+def test_a_name_that_no_work_has_is_refused() -> None:
+    pytest.importorskip("matplotlib")
+    from bench.__main__ import main
+
+    result = CliRunner().invoke(main, ["--only", "nothing"])
+    assert result.exit_code == 2
+    assert "fits no work; there are store-4k" in result.output

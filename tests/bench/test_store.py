@@ -159,10 +159,10 @@ async def test_latency_and_rate_are_kept_and_requests_are_counted(
     await asyncio.to_thread(_request, ports[0], "GET", path)
     begin = time.monotonic()
     await client.put_object("new", content(2 * MIB))
-    assert time.monotonic() - begin >= 0.25
+    assert time.monotonic() - begin >= 0.24  # timers may be early
     begin = time.monotonic()
     await read(client, "new")
-    assert time.monotonic() - begin >= 0.25
+    assert time.monotonic() - begin >= 0.24  # timers may be early
     _, counts = await asyncio.to_thread(_request, ports[0], "GET", CONTROL_PATH)
     assert json.loads(counts) == {"put": 1, "get": 1}
     await asyncio.to_thread(_request, ports[0], "GET", f"{CONTROL_PATH}?forget=1")

@@ -125,6 +125,14 @@ def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert "cannot be read: No such file or directory" in capsys.readouterr().err
 
 
+def test_a_data_directory_that_cannot_be_made_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["demo", "--port", "0", "--data", str(tmp_path / "file" / "data")]) == 1
+    assert f"error: {tmp_path}/file/data: Not a directory" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "duration"),
     [

@@ -123,6 +123,12 @@ async def test_announced_size_must_be_reached(
     assert (await client.store("b", b"12")).code == 226
 
 
+async def test_a_size_announced_for_text_promises_nothing(client: RawClient) -> None:
+    await client.expect("TYPE A", 200)
+    assert "fewer bytes" not in (await client.expect("ALLO 5", 202)).text
+    assert (await client.store("a", b"1234")).code == 226
+
+
 async def test_stalled_upload_is_given_up(log_in: Login, file_system: MemoryFileSystem) -> None:
     async with log_in(file_system, data_stall_timeout_seconds=0.1) as client:
         await begin(client)

@@ -213,6 +213,17 @@ async def test_rename_onto_itself_changes_nothing(world: World) -> None:
     assert await world.load("/a") == b"1"
 
 
+@pytest.mark.parametrize("is_listed", [False, True])
+async def test_a_file_is_not_renamed_below_itself(world: World, is_listed: bool) -> None:
+    await world.store("/d/f", b"1")
+    if is_listed:
+        assert await world.names("/d") == ["f"]
+    with pytest.raises(StorageError) as caught:
+        await rename(world.fs, "/d/f", "/d/f/g")
+    assert caught.value.kind is ErrorKind.NOT_DIRECTORY
+    assert await world.keys() == ["d/f"]
+
+
 @pytest.mark.parametrize("target", ["/d", "/f/below"])
 async def test_rename_onto_a_name_that_cannot_be(world: World, target: str) -> None:
     await world.store("/d/x", b"")

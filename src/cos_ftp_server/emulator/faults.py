@@ -204,7 +204,10 @@ def _parse_term(term: str) -> dict[str, object]:
     name, has_value, value = term.partition("=")
     if has_value and name in _TERMS:
         field, convert = _TERMS[name]
-        return {field: convert(value)}
+        try:
+            return {field: convert(value)}
+        except ValueError:
+            raise ValueError(f"{term!r} has no number where one is expected") from None
     if has_value and name == "key":
         return {"key": lambda key: fnmatchcase(key, value)}
     status, _, code = term.partition(" ")

@@ -85,6 +85,7 @@ ACTIVE_ACCEPTED = Reply.of(200, "Active data connection set up.")  # RFC 959 sec
 EPSV_ALL_ACCEPTED = Reply.of(200, "EPSV ALL accepted.")  # RFC 2428 section 4
 UTF8_ON = Reply.of(200, "UTF-8 is always on.")  # RFC 2389 section 4, RFC 2640 section 2.2
 SUPERFLUOUS = Reply.of(202, "Not needed here.")  # RFC 959 section 5.4 (ACCT)
+NO_ALLOCATION = Reply.of(202, "No storage to allocate.")  # RFC 959 section 5.4
 SIZE_NOTED = Reply.of(202, "No storage to allocate; fewer bytes will be an error.")  # RFC 959 5.4
 SYSTEM_TYPE = Reply.of(215, "UNIX Type: L8")  # RFC 959 section 5.4, RFC 943 system names
 SERVICE_READY = Reply.of(220, "COS FTP Server ready.")  # RFC 959 section 5.4

@@ -245,6 +245,8 @@ def _parse_masquerade(text: str) -> str | None:
 def _parse_listen_addresses(text: str) -> tuple[str, ...]:
     addresses = []
     for item in text.split(","):
+        if not item.strip():
+            raise ValueError("has no IP address" if not text.strip() else "has an empty item")
         try:
             addresses.append(str(ipaddress.ip_address(item.strip())))
         except ValueError:

@@ -116,6 +116,7 @@ class _Loader:
                 self.warn(section.name, "", _unknown("section", name, known), section.line)
         self._check_accounts(declared)
         self._check_memory(sections)
+        self._check_keeping(accounts, sections)
         if self.problems:
             return None
         return Settings.model_validate({"accounts": tuple(accounts), **sections})
@@ -192,6 +193,22 @@ class _Loader:
             if isinstance(file_option, FileOptionSettings):
                 self._compare_file(file_option, optional)
             sections["optional"] = optional
+
+    def _check_keeping(
+        self, accounts: Collection[AccountSettings], sections: dict[str, Section]
+    ) -> None:
+        """Warn of parts that could be neither resumed nor replaced."""
+        optional = sections.get("optional")
+        if not isinstance(optional, OptionalSettings) or optional.interrupted_upload != "keep":
+            return
+        for account in accounts:
+            if not account.overwrite_enable:
+                words = (
+                    "false does not go with interrupted_upload = keep: "
+                    "who may not replace a file cannot resume it either"
+                )
+                entry = self._sections[account.section.upper()].entries["overwrite_enable"]
+                self.warn(account.section, "overwrite_enable", words, entry.line)
 
     def _fit_memory(self, declared: IniSection, optional: OptionalSettings) -> OptionalSettings:
         """Return the settings with as much buffer memory as this machine allows.

@@ -40,6 +40,8 @@ class FileRename:
     async def to(self, target: VirtualPath) -> None:
         """Copy, and then delete the source. Once begun, it goes on to its end."""
         check_name(target, self._tree.prefix)
+        if target.startswith(f"{self.source}/"):
+            raise StorageError(ErrorKind.NOT_DIRECTORY, operation="rename", key=target)
         if target != self.source:
             await self._tree.cleanups.see_through(self._move(target), may_break_off=lambda: False)
 

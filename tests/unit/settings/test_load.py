@@ -248,6 +248,8 @@ BAD = [
     ("[NETWORK]", "passive_port", "0,10", "is not a rising range"),
     ("[NETWORK]", "passive_port", "60000-65535", "is not a range of ports"),
     ("[NETWORK]", "listen_address", "localhost", "'localhost', which is no IP address"),
+    ("[NETWORK]", "listen_address", "", "has no IP address"),
+    ("[NETWORK]", "listen_address", "127.0.0.1,", "has an empty item"),
     ("[NETWORK]", "masquerade_address", "203.0.113.256", "is no valid IPv4 address"),
     ("[NETWORK]", "masquerade_address", "2001:db8::1", "is no IPv4 address"),
     ("[NETWORK]", "masquerade_address", "http://ftp.example.com", "is no IPv4 address"),
@@ -497,6 +499,16 @@ def test_what_is_unknown_is_a_warning(conf: Configuration, text: str, words: str
     _, (warning,) = conf.load_with_warnings(conf.account(), text)
     assert warning.startswith("file:1")
     assert words in warning
+
+
+@pytest.mark.parametrize(("replaces", "count"), [("false", 1), ("true", 0)])
+def test_to_keep_what_may_not_be_replaced_is_a_warning(
+    conf: Configuration, replaces: str, count: int
+) -> None:
+    account = conf.account(overwrite_enable=replaces)
+    _, warnings = conf.load_with_warnings(account, "[OPTIONAL]\ninterrupted_upload = keep")
+    assert len(warnings) == count
+    assert all("overwrite_enable: false does not go with" in warning for warning in warnings)
 
 
 def test_a_mistyped_key_is_told_beside_the_one_it_leaves_missing(conf: Configuration) -> None:

@@ -76,9 +76,12 @@ async def handle_rest(exchange: Exchange, argument: str) -> Reply:
 
 
 async def handle_allo(exchange: Exchange, argument: str) -> Reply:
-    """Remember how many bytes the next upload must at least have."""
+    """Remember how many bytes the next upload must at least have.
+
+    TYPE A changes their number on the way, so then it is only noted as RFC 959 demands.
+    """
     exchange.session.announced_size = parse_allo(argument)
-    return replies.SIZE_NOTED
+    return replies.SIZE_NOTED if exchange.is_binary else replies.NO_ALLOCATION
 
 
 async def handle_dele(exchange: Exchange, argument: str) -> Reply:
