@@ -199,6 +199,108 @@ async def test_a_new_file_is_not_there_before_it_is_confirmed(world: World, is_g
         assert await world.load("/f") == b"half"
 
 
+class Pending:
+    """An upload of b"half" that is stored, and whose client will turn out to be gone."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self._world = world
+        self._name = name
+        self._is_certain = asyncio.Event()
+        self._uploading = asyncio.create_task(self._upload())
+
+    async def is_stored(self) -> None:
+        await self._world.emulator.requests.wait_for("PutObject", self._name[1:], ended=True)
+
+    async def take_back(self) -> None:
+        self._is_certain.set()
+        with pytest.raises(ConnectionError):
+            await self._uploading
+
+    async def _upload(self) -> None:
+        async with self._world.fs.open_writer(path(self._name)) as writer:
+            await writer.write(b"half")
+            await writer.commit(self._doubt_late)
+
+    async def _doubt_late(self) -> None:
+        await self._is_certain.wait()
+        raise ConnectionError
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+@pytest.mark.parametrize("operation", ["GetObject", "HeadObject"])
+async def test_a_question_that_was_asked_before_does_not_find_it_either(
+    world: World, operation: str, is_over: bool
+) -> None:
+    """The answer leaves the store when the file is there; it comes before or after that is over."""
+    await learn_of_names(world)
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation=operation, hold=hold, times=1))
+    question = world.load("/f") if operation == "GetObject" else rename(world.fs, "/f", "/g")
+    asking = asyncio.create_task(question)
+    await world.emulator.requests.wait_for(operation)
+    pending = Pending(world, "/f")
+    await pending.is_stored()
+    hold.set()
+    if is_over:
+        await pending.take_back()
+    with pytest.raises(StorageError) as caught:
+        await asking
+    assert caught.value.kind is ErrorKind.NOT_FOUND
+    if not is_over:
+        await pending.take_back()
+    assert await world.keys() == ["a"]
+
+
+async def test_a_directory_outlives_its_last_file_whatever_is_taken_back_beside(
+    world: World,
+) -> None:
+    await world.store("/d/f", b"")
+    pending = Pending(world, "/d/new")
+    await pending.is_stored()
+    await world.fs.delete_file(path("/d/f"))
+    await pending.take_back()
+    assert await world.keys() == ["d/"]
+
+
+@pytest.mark.parametrize("operation", ["CopyObject", "HeadObject"])
+async def test_in_such_a_bucket_what_is_about_to_be_deleted_is_there(
+    world: World, operation: str
+) -> None:
+    """It counts as deleted while it is copied, or looked at, but that may fail."""
+    await learn_of_names(world)
+    await world.store("/f", OLD)
+    hold = asyncio.Event()
+    pending = await world.fs.prepare_rename(path("/f"))
+    rule = world.emulator.faults.add(
+        Fault(operation=operation, hold=hold, status=403, code="AccessDenied")
+    )
+    change = (
+        pending.to(path("/g")) if operation == "CopyObject" else world.fs.delete_file(path("/f"))
+    )
+    changing = asyncio.create_task(change)
+    count = world.emulator.requests.count(operation)
+    await world.emulator.requests.wait_for(operation, count=count + 1)
+    with forgetful(world):
+        await broken_off(world.fs, "/f", b"half")
+    hold.set()
+    with pytest.raises(StorageError):
+        await changing
+    world.emulator.faults.remove(rule)
+    assert await world.load("/f") == OLD
+
+
+async def test_a_new_file_is_taken_back_if_it_stands_in_its_own_way(world: World) -> None:
+    """The first try came late, and the second was refused because of it, which nobody could see."""
+    await learn_of_names(world)
+    faults = world.emulator.faults
+    faults.add(Fault(operation="PutObject", reset=True, after_commit=True, times=1))
+    faults.add(Fault(operation="HeadObject", status=404, code="NoSuchKey", times=1))
+    faults.add(Fault(operation="HeadObject", status=503, times=5))
+    await broken_off(world.fs, "/f", b"half")
+    assert world.emulator.requests.count("PutObject", "f") == 2
+    assert await world.keys() == ["a"]
+
+
 async def test_a_bucket_that_ignores_what_forbids_to_replace_loses_no_file(world: World) -> None:
     """COS does, in buckets that have ever had versioning."""
     await world.store("/f", OLD)

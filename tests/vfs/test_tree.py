@@ -1,12 +1,15 @@
 """Files and directories of a bucket behave like those of a file system."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.cosfs import CosFileSystem
+from cos_ftp_server.vfs.creation import CreationRules
+from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges
 from tests.vfs.conftest import World, path
 
 
@@ -21,6 +24,17 @@ async def rename(fs: CosFileSystem, source: str, target: str) -> None:
 
 
 # Looking
+
+
+async def test_an_upload_that_broke_off_leaves_no_directory(world: World) -> None:
+    async with world.fs.open_writer(path("/x/y/f")) as writer:
+        await writer.write(b"half")
+        await world.emulator.requests.wait_for("ListObjects", ended=True)
+        await world.emulator.requests.wait_for("HeadObject", count=2, ended=True)
+    for name in ("/x", "/x/y"):
+        await refused(ErrorKind.NOT_FOUND, world.fs.check_directory(path(name)))
+    await world.fs.make_directory(path("/x/y"))
+    assert await world.keys() == ["x/y/"]
 
 
 async def test_stat(world: World) -> None:
@@ -140,6 +154,36 @@ async def test_a_delete_that_fails_hides_nothing(world: World) -> None:
     assert await world.names("/") == ["f"]
 
 
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_second_delete_does_not_make_the_first_forgotten(world: World, count: int) -> None:
+    """The last one fails, or at least one of two at the same time may."""
+    await world.store("/d/f", b"1")
+    world.emulator.faults.list_lag_s = 60
+    if count == 1:
+        await world.fs.delete_file(path("/d/f"))
+    deletes = [world.fs.delete_file(path("/d/f")) for _ in range(count)]
+    await asyncio.gather(*deletes, return_exceptions=True)
+    assert await world.names("/d") == []
+    await world.fs.remove_directory(path("/d"))
+
+
+async def test_a_delete_that_takes_long_is_remembered(world: World) -> None:
+    now = 0.0
+    recent = RecentChanges(lambda: now)
+    fs = CosFileSystem(world.engine, world.cleanups, recent=recent)
+    mine = replace(world, fs=fs)
+    await mine.store("/f", b"1")
+    world.emulator.faults.list_lag_s = 60
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="CopyObject", hold=hold))
+    moving = asyncio.create_task(rename(fs, "/f", "/g"))
+    await world.emulator.requests.wait_for("CopyObject")
+    now = LIFETIME_S + 1
+    hold.set()
+    await moving
+    assert await mine.names("/") == ["g"]
+
+
 async def test_a_delete_that_was_not_begun_is_tried_again_by_the_client_alone(
     world: World,
 ) -> None:
@@ -222,6 +266,16 @@ async def test_a_file_is_not_renamed_below_itself(world: World, is_listed: bool)
         await rename(world.fs, "/d/f", "/d/f/g")
     assert caught.value.kind is ErrorKind.NOT_DIRECTORY
     assert await world.keys() == ["d/f"]
+
+
+async def test_a_copy_without_an_answer_is_not_in_its_own_way(world: World) -> None:
+    fs = CosFileSystem(world.engine, world.cleanups, rules=CreationRules(may_replace=False))
+    await world.store("/f", b"1")
+    fault = Fault(operation="CopyObject", reset=True, after_commit=True, times=1)
+    rule = world.emulator.faults.add(fault)
+    await rename(fs, "/f", "/g")
+    assert rule.hits == 1
+    assert await world.keys() == ["g"]
 
 
 @pytest.mark.parametrize("target", ["/d", "/f/below"])

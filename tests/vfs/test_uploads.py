@@ -12,6 +12,7 @@ from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs import publishing, stretches
 from cos_ftp_server.vfs.base import Confirmation, ObjectWriter
 from cos_ftp_server.vfs.buffers import BufferPool
+from cos_ftp_server.vfs.cleanup import Cleanups
 from cos_ftp_server.vfs.cosfs import CosFileSystem
 from cos_ftp_server.vfs.parts import PartLadder
 from tests.vfs.conftest import MAX_FILE, MIB, World, path, random_bytes
@@ -269,6 +270,52 @@ async def test_what_somebody_else_stored_meanwhile_is_not_taken_back(world: Worl
         with pytest.raises(ConnectionError):
             await writer.commit(replaced_and_doubted)
     assert await world.load("/f") == b"somebody else's"
+
+
+# A server that stops
+
+
+@pytest.mark.parametrize(
+    ("operation", "size", "old"),
+    [
+        ("PutObject", 10, None),
+        ("PutObject", 10, OLD),
+        ("CompleteMultipartUpload", 3 * MIB, None),
+        ("CompleteMultipartUpload", 3 * MIB, OLD),
+    ],
+)
+async def test_what_is_left_when_waiting_has_an_end_is_told(
+    world: World,
+    operation: str,
+    size: int,
+    old: bytes | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cleanups = Cleanups()
+    fs = CosFileSystem(world.engine, cleanups)
+    if old is not None:
+        await replace(world, fs=fs).store("/f", old)
+    before = asyncio.all_tasks()
+    hold = asyncio.Event()
+    rule = world.emulator.faults.add(Fault(operation=operation, hold=hold))
+    count = world.emulator.requests.count(operation)
+    storing = asyncio.create_task(replace(world, fs=fs).store("/f", bytes(size)))
+    await world.emulator.requests.wait_for(operation, count=count + 1)
+    storing.cancel()
+    for _ in range(10):  # turns of the loop, for its clean-up to begin
+        await asyncio.sleep(0)
+    await cleanups.aclose(0.05)
+    await asyncio.wait({storing})
+    assert world.pool.used == 0
+    assert not {task for task in asyncio.all_tasks() - before if "vfs" in repr(task)}
+    assert "'f' may be stored although its upload was broken off" in caplog.messages
+    uploads = (await world.client.list_uploads()).uploads
+    assert len(uploads) == (operation == "CompleteMultipartUpload")
+    for upload in uploads:
+        assert f"UploadId={upload.upload_id}: the server was stopped" in caplog.text
+        await world.client.abort_multipart(upload.key, upload.upload_id)
+    world.emulator.faults.remove(rule)
+    hold.set()
 
 
 # A store that misbehaves

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.types import CompletedPart, ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
+from cos_ftp_server.vfs.concurrency import together
 from cos_ftp_server.vfs.multipart import MultipartUpload, begin_multipart
 from cos_ftp_server.vfs.resume import Beginning
 from cos_ftp_server.vfs.tree import Tree
 
-__all__ = ["copy_object", "is_copy"]
+__all__ = ["copy_object", "find_own_copy", "is_copy"]
 
 
 def is_copy(copy: ObjectMeta, source: ObjectMeta) -> bool:
@@ -21,6 +22,12 @@ def is_copy(copy: ObjectMeta, source: ObjectMeta) -> bool:
     return copy.size == source.size and (
         copy.etag == source.etag or (copy.crc64 is not None and copy.crc64 == source.crc64)
     )
+
+
+async def find_own_copy(client: CosClient, source: ObjectMeta, key: str) -> ObjectMeta | None:
+    """Return what is in the way at `key` if it is the copy itself, by a try that got no answer."""
+    copy, source = await together(client.head_object(key), client.head_object(source.key))
+    return copy if is_copy(copy, source) else None
 
 
 async def copy_object(

@@ -48,6 +48,8 @@ class Delivery:
         self._options = options
         self._missing_crc = missing_crc
         self._can_look = True
+        self.is_unclear = False
+        """Whether a try may have been carried out, or may still be, that nothing was heard of."""
 
     async def send_new(self, body: memoryview, crc: int) -> Stored:
         """PUT where no file may be; raise EXISTS only for a file of somebody else.
@@ -63,8 +65,9 @@ class Delivery:
                     if there := await self._look(len(body), crc):
                         return there
                     raise
-                may_retry = error.temporary and not was_not_begun(error) and self._can_look
-                if not may_retry or attempt == _ATTEMPTS - 1:
+                is_unclear = error.temporary and not was_not_begun(error)
+                self.is_unclear |= is_unclear
+                if not (is_unclear and self._can_look) or attempt == _ATTEMPTS - 1:
                     raise
             await asyncio.sleep(_pause(attempt))
         raise self._error(ErrorKind.UNAVAILABLE)

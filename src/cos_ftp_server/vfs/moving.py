@@ -22,8 +22,8 @@ from cos_ftp_server.cos.parse_error import classify
 from cos_ftp_server.cos.retry import RetryPolicy
 from cos_ftp_server.cos.types import DeleteFailure, ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
-from cos_ftp_server.vfs.concurrency import for_each, together
-from cos_ftp_server.vfs.copying import copy_object, is_copy
+from cos_ftp_server.vfs.concurrency import for_each
+from cos_ftp_server.vfs.copying import copy_object, find_own_copy, is_copy
 from cos_ftp_server.vfs.tree import Tree, is_open, now
 
 __all__ = ["TreeMove"]
@@ -179,8 +179,9 @@ class TreeMove:
                     raise
             else:
                 return
-        meta = await self._find(key)
-        if meta is not None:
+        with self._recent.watch(key) as watch:
+            meta = await self._find(key)
+        if meta is not None and not watch.was_hidden:
             await self._copy_version(meta)
 
     def _placement(self, meta: ObjectMeta) -> ObjectOptions:
@@ -198,19 +199,11 @@ class TreeMove:
         try:
             await copy_object(self._tree, source, key, may_replace=is_marker)
         except StorageError as error:
-            if error.kind is not ErrorKind.EXISTS or not await self._is_own_copy(source, key):
+            is_in_the_way = error.kind is ErrorKind.EXISTS and not self._is_written(key)
+            if not is_in_the_way or await find_own_copy(self._client, source, key) is None:
                 raise
         self._copied += 1
         self._has_marker |= is_marker
-
-    async def _is_own_copy(self, source: ObjectMeta, key: str) -> bool:
-        """Whether the object that is in the way is the copy, made by a try that got no answer."""
-        if self._is_written(key):
-            return False
-        copy, source = await together(
-            self._client.head_object(key), self._client.head_object(source.key)
-        )
-        return is_copy(copy, source)
 
     # Deleting
 
@@ -282,6 +275,10 @@ class TreeMove:
         Each counts as deleted from the start, so that one that is stored anew meanwhile is noticed,
         and stays. So does one that is just being replaced.
         """
+        with self._recent.deleting(*keys):
+            return await self._delete_those_that_may_go(keys, prove)
+
+    async def _delete_those_that_may_go(self, keys: Collection[str], prove: "_Proof") -> int:
         formers = {key: self._recent.deleted(key) for key in keys}
         twins: dict[str, ObjectMeta] = {}
         gone: set[str] = set()

@@ -86,18 +86,21 @@ class MultipartUpload:
 
         What stays is logged with its UploadId: it costs money.
         """
-        left_behind = "multipart upload left behind: key=%r UploadId=%s: %s"
         try:
             await abort_until_gone(self._client, self.key, self.upload_id)
         except StorageError as error:
-            self._record.leave()
-            _log.error(left_behind, self.key, self.upload_id, error)
+            self.leave(str(error))
         except asyncio.CancelledError:
-            self._record.leave()
-            _log.error(left_behind, self.key, self.upload_id, "the server was stopped")
+            self.leave()
             raise
         else:
             await self._record.erase()
+
+    def leave(self, reason: str = "the server was stopped") -> None:
+        """Give it up as it is: the record stays, for the next start, and so does a line."""
+        self._record.leave()
+        words = "multipart upload left behind: key=%r UploadId=%s: %s"
+        _log.error(words, self.key, self.upload_id, reason)
 
 
 async def abort_until_gone(client: CosClient, key: str, upload_id: str) -> None:

@@ -15,10 +15,10 @@ from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
 from cos_ftp_server.vfs.concurrency import first_success, together
 from cos_ftp_server.vfs.paths import ROOT, ancestors, directory_key, file_key
-from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges
+from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges, Watch
 from cos_ftp_server.vfs.stretches import Stretch, Stretches
 
-__all__ = ["KnownDirectories", "Names", "Target"]
+__all__ = ["KnownDirectories", "Names", "Target", "check_visible"]
 
 _FOLLOWING = 8
 """Entries asked for to learn in one request whether "x" and "x/" exist; what sorts between them
@@ -39,7 +39,8 @@ class Target:
 
     `etag` is the ETag of the file that is there, "" if there is none; `obstacle` says why
     there should be none: IS_DIRECTORY, NOT_DIRECTORY when a name above is a file, or UNAVAILABLE
-    when nobody can tell at the moment. Who `is_blind` may not look, and so found nothing.
+    when nobody can tell at the moment. Who `is_blind` could not look, or has found nothing only
+    because somebody is about to delete what is there.
     """
 
     key: str
@@ -94,18 +95,16 @@ class Names:
         self._recent = recent
         self._prefix = prefix
         self.known = KnownDirectories()
+        self._no_files = KnownDirectories()  # which may not be directories either
         self._stretches = Stretches(time.monotonic)
 
     async def head_file(self, path: VirtualPath) -> ObjectMeta:
         """Return the object of the file at `path`. Raises NOT_FOUND."""
         key = file_key(path, self._prefix)
-        self.check_visible(key)
-        return await self._client.head_object(key)
-
-    def check_visible(self, key: str) -> None:
-        """Raise NOT_FOUND for a file that may still be taken back."""
-        if self._recent.is_hidden(key):
-            raise StorageError(ErrorKind.NOT_FOUND, operation="look", key=key)
+        with self._recent.watch(key) as watch:
+            meta = await self._client.head_object(key)
+        check_visible(key, watch)
+        return meta
 
     async def check_directory(self, path: VirtualPath) -> None:
         """Return if `path` is a directory. Raises NOT_FOUND. At most two requests, at once."""
@@ -127,8 +126,8 @@ class Names:
     async def has_entries(self, key: str, *, besides: str = "") -> bool:
         """Whether an object exists below the key prefix `key`, or is its marker.
 
-        Not counted: the object `besides` and what this server has deleted a moment ago, which
-        a listing may still show.
+        Not counted: the object `besides`, what this server has deleted a moment ago, which a
+        listing may still show, and what may yet be taken back.
         """
         if any(
             meta is not None and changed != besides
@@ -139,11 +138,15 @@ class Names:
         while True:
             page = await self._client.list_objects(key, marker=marker, max_keys=count)
             for meta in page.objects:
-                if meta.key != besides and not self._recent.is_deleted(meta.key):
+                if meta.key != besides and self._is_visible(meta.key):
                     return True
             if not page.next_marker:
                 return False
             marker, count = page.next_marker, 1000
+
+    def _is_visible(self, key: str) -> bool:
+        """Whether what is listed at `key` counts."""
+        return not self._recent.is_deleted(key) and not self._recent.is_hidden(key)
 
     def known_target(self, path: VirtualPath) -> Target | None:
         """Say what stands in the way of a file at `path`, None if the store must be asked."""
@@ -157,7 +160,7 @@ class Names:
             return None
         is_directory = key + "/" in stretch.entries
         etag, is_directory = self._corrected(key, stretch.entries.get(key, ""), is_directory)
-        return Target(key, etag, ErrorKind.IS_DIRECTORY if is_directory else None)
+        return self._target(key, etag, ErrorKind.IS_DIRECTORY if is_directory else None)
 
     async def look_at_target(self, path: VirtualPath) -> Target:
         """Say what stands in the way of a file at `path`."""
@@ -173,10 +176,11 @@ class Names:
                 self._file_and_directory(key), self._is_any_file(above)
             )
         if is_directory:
-            return Target(key, etag, ErrorKind.IS_DIRECTORY)
-        if below_file:
-            return Target(key, etag, ErrorKind.NOT_DIRECTORY)
-        return Target(key, etag)
+            return self._target(key, etag, ErrorKind.IS_DIRECTORY)
+        return self._target(key, etag, ErrorKind.NOT_DIRECTORY if below_file else None)
+
+    def _target(self, key: str, etag: str, obstacle: ErrorKind | None) -> Target:
+        return Target(key, etag, obstacle, is_blind=self._recent.is_deleting(key))
 
     async def _file_and_directory(self, key: str) -> tuple[str, bool]:
         """Return the ETag of `key`, and whether "key/" is a directory, in one request."""
@@ -208,23 +212,25 @@ class Names:
         return await self._is_any_file(self._unknown_above(path))
 
     def _unknown_above(self, path: VirtualPath) -> list[VirtualPath]:
-        """Return the names above `path` that are not known to be directories, the nearest first."""
+        """Return the names above `path` that may be files for all we know, the nearest first."""
         unknown = []
         for ancestor in ancestors(path):
             key = directory_key(ancestor, self._prefix)
             if self._is_known(ancestor, key) or self._recent.find(key) is not None:
                 break
+            if ancestor in self._no_files and self._recent.find(key[:-1]) is None:
+                break
             unknown.append(ancestor)
         return unknown
 
     async def _is_any_file(self, unknown: list[VirtualPath]) -> bool:
-        """Whether one of these is a file; if not, they are known as directories from now on."""
+        """Whether one of these is a file; if not, that is known from now on."""
         for start in range(0, len(unknown), _AT_ONCE):
             some = unknown[start : start + _AT_ONCE]
             if any(await together(*(self.is_file(ancestor) for ancestor in some))):
                 return True
         for ancestor in unknown:
-            self.known.add(ancestor)
+            self._no_files.add(ancestor)
         return False
 
     async def is_file(self, path: VirtualPath) -> bool:
@@ -246,6 +252,12 @@ class Names:
                 raise
             return False
         return True
+
+
+def check_visible(key: str, watch: Watch) -> None:
+    """Raise NOT_FOUND for a file that might still have been taken back when it was asked for."""
+    if watch.was_hidden:
+        raise StorageError(ErrorKind.NOT_FOUND, operation="look", key=key)
 
 
 def _parent_of(key: str) -> str:

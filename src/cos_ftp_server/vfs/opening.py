@@ -12,7 +12,7 @@ from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
 from cos_ftp_server.vfs.download import Download, ObjectRange
 from cos_ftp_server.vfs.listing import file_info
-from cos_ftp_server.vfs.names import Target
+from cos_ftp_server.vfs.names import Target, check_visible
 from cos_ftp_server.vfs.paths import check_name, file_key, name_of
 from cos_ftp_server.vfs.resume import Beginning
 from cos_ftp_server.vfs.tree import Tree
@@ -34,9 +34,14 @@ class OpenReader:
 
     async def __aenter__(self) -> Download:
         client, key = self._tree.client, file_key(self._path, self._tree.prefix)
-        self._tree.names.check_visible(key)
         opened = ObjectRange(client, key, self._offset, None)
-        meta = await self._open(opened)
+        with self._tree.recent.watch(key) as watch:
+            meta = await self._open(opened)
+        try:
+            check_visible(key, watch)
+        except StorageError:
+            await opened.aclose()
+            raise
         info = file_info(name_of(self._path), meta)
         self._download = Download(client, self._engine.pool, info, meta, opened)
         return self._download

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from cos_ftp_server.cos.channel import was_not_begun
 from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.retry import RetryPolicy
 from cos_ftp_server.cos.types import CompletedPart, ObjectMeta, ObjectOptions, Stored
@@ -280,11 +279,28 @@ class Publication:
                 # What is whole may stay if it is unclear whether it came: somebody else may have
                 # stored the same meanwhile, and been told so.
                 if not _has_failed(self._creating) or (
-                    not self._is_confirmed and _may_have_come(self._creating)
+                    not self._is_confirmed and self._may_have_come(self._creating)
                 ):
                     await self._delete_new(self._creating)
+        except asyncio.CancelledError:
+            await self._give_up()
+            raise
         finally:
             self._end_turn()
+
+    async def _give_up(self) -> None:
+        """End what is under way, whatever it has done by then, and say that nobody knows."""
+        tasks = (self._creating, self._replacing, self._completing)
+        for task in tasks:
+            if task is not None and not task.done():
+                await dismiss(task)
+                _log.error("%r may be stored although its upload was broken off", self._key)
+
+    def _may_have_come(self, creating: asyncio.Task[Stored]) -> bool:
+        """Whether the store may have the object, or may yet get it, although this has failed."""
+        if creating.cancelled() or self._delivery.is_unclear:
+            return True
+        return not isinstance(creating.exception(), StorageError)
 
     async def _delete_new(self, creating: asyncio.Task[Stored]) -> None:
         """Delete the new object, even if the store is away for a while: nobody else would."""
@@ -305,6 +321,8 @@ class Publication:
             return
         if _has_failed(creating):  # and what has come of it is not known
             is_ours = (meta.size, meta.crc64) == self._sent
+            if self._sent and meta.crc64 is None and meta.size == self._sent[0]:
+                _log.error("%r may have been stored but not acknowledged, and stays", self._key)
         else:
             is_ours = meta.etag == creating.result().etag
         if is_ours:
@@ -313,14 +331,6 @@ class Publication:
 
     def _error(self, kind: ErrorKind, *, temporary: bool = True) -> StorageError:
         return StorageError(kind, operation="upload", key=self._key, temporary=temporary)
-
-
-def _may_have_come(creating: asyncio.Task[Stored]) -> bool:
-    """Whether the store may have the object although this has failed."""
-    if creating.cancelled():
-        return True
-    error = creating.exception()
-    return not isinstance(error, StorageError) or (error.temporary and not was_not_begun(error))
 
 
 def _has_failed(task: asyncio.Task[Stored]) -> bool:

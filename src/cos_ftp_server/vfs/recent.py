@@ -5,15 +5,17 @@ just done, so changes are remembered for a short time, bounded in number, per bu
 """
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import ErrorKind
 from cos_ftp_server.vfs.turns import Turns
 
-__all__ = ["LIFETIME_S", "RecentChanges"]
+__all__ = ["LIFETIME_S", "RecentChanges", "Watch"]
 
 LIFETIME_S = 10.0
 """How long a change is remembered; so nothing that was seen before may be believed for longer."""
@@ -30,6 +32,27 @@ class _Change:
     expires: float
 
 
+class Watch:
+    """A context that notes whether `key` was hidden while it lasted, even for a moment."""
+
+    __slots__ = ("_key", "_watches", "was_hidden")
+
+    def __init__(self, key: str, watches: dict[str, set["Watch"]], *, is_hidden: bool) -> None:
+        self._key = key
+        self._watches = watches
+        self.was_hidden = is_hidden
+
+    def __enter__(self) -> Self:
+        self._watches.setdefault(self._key, set()).add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        watches = self._watches[self._key]
+        watches.discard(self)
+        if not watches:
+            del self._watches[self._key]
+
+
 class RecentChanges:
     """Object keys, and the directory prefixes that hold them: what is there now, or is gone.
 
@@ -43,6 +66,8 @@ class RecentChanges:
         self._changes: OrderedDict[str, _Change] = OrderedDict()  # the oldest first
         self._by_prefix: dict[str, dict[str, ObjectMeta | None]] = {}
         self._hidden: set[str] = set()
+        self._watches: dict[str, set[Watch]] = {}
+        self._deleting: Counter[str] = Counter()
 
     def wrote(self, meta: ObjectMeta) -> None:
         """Remember an object (or a directory marker), and that its directories exist."""
@@ -70,6 +95,8 @@ class RecentChanges:
     def hide(self, key: str) -> None:
         """Let a new object count as absent: it may still be taken back."""
         self._hidden.add(key)
+        for watch in self._watches.get(key, ()):
+            watch.was_hidden = True
 
     def show(self, key: str) -> None:
         """End that, if it was so."""
@@ -78,6 +105,30 @@ class RecentChanges:
     def is_hidden(self, key: str) -> bool:
         """Whether what the store may have at `key` is nobody's business yet."""
         return key in self._hidden
+
+    def watch(self, key: str) -> Watch:
+        """Return the context in which to ask the store for an object that may be hidden.
+
+        Neither before nor after would do: it may be hidden, and taken back, while the question or
+        the answer is under way.
+        """
+        return Watch(key, self._watches, is_hidden=key in self._hidden)
+
+    @contextmanager
+    def deleting(self, *keys: str) -> Iterator[None]:
+        """While it lasts, remember that what counts as deleted may still be there, and stay."""
+        self._deleting.update(keys)
+        try:
+            yield
+        finally:
+            self._deleting.subtract(keys)
+            for key in keys:
+                if not self._deleting[key]:
+                    del self._deleting[key]
+
+    def is_deleting(self, key: str) -> bool:
+        """Whether `key` counts as deleted before it is."""
+        return key in self._deleting
 
     def find(self, key: str) -> ObjectMeta | None:
         """Return the object if it was written lately and not deleted since."""

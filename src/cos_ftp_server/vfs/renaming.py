@@ -9,7 +9,7 @@ from cos_ftp_server.cos.types import ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
 from cos_ftp_server.vfs.concurrency import together
-from cos_ftp_server.vfs.copying import copy_object
+from cos_ftp_server.vfs.copying import copy_object, find_own_copy
 from cos_ftp_server.vfs.moving import TreeMove
 from cos_ftp_server.vfs.paths import (
     ROOT,
@@ -94,8 +94,13 @@ class FileRename:
         try:
             return await copy_object(tree, meta, key, options=options, may_replace=False), True
         except StorageError as error:
-            if error.kind is not ErrorKind.EXISTS or not tree.rules.may_replace:
+            if error.kind is not ErrorKind.EXISTS:
                 raise
+            if not tree.rules.may_replace:  # and so there was none a moment ago
+                there = await find_own_copy(tree.client, meta, key)
+                if there is None or tree.recent.find(key) is not None:
+                    raise
+                return Stored(etag=there.etag, crc64=there.crc64), True
         return await copy_object(tree, meta, key, options=options), False
 
 

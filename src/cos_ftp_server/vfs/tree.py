@@ -89,15 +89,17 @@ class Tree:
         files at the same time at least one sees an empty directory, and that a file of that name
         which is stored meanwhile is noticed, and stays.
         """
+        was_gone = self.recent.is_deleted(key)
         former = self.recent.deleted(key)
         directory = parent_of(path)
         try:
-            kept, _ = await together(self._survives(directory, besides=key), first)
-            if not kept:
-                await self.put_marker(directory)
-            await RetryPolicy().run(lambda _: self._delete_unchanged(key), is_open)
+            with self.recent.deleting(key):
+                kept, _ = await together(self._survives(directory, besides=key), first)
+                if not kept:
+                    await self.put_marker(directory)
+                await RetryPolicy().run(lambda _: self._delete_unchanged(key), is_open)
         except BaseException:
-            if self.recent.is_deleted(key):
+            if self.recent.is_deleted(key) and not was_gone:
                 self.recent.undelete(key, former)
             raise
 
@@ -107,6 +109,7 @@ class Tree:
             if self.recent.find(key) is not None:
                 raise StorageError(ErrorKind.CHANGED, operation="delete", key=key, temporary=True)
             await self.client.delete_object(key, once=True)
+            self.recent.deleted(key)  # from now on: the copy before may have taken long
 
     async def keep_directory(self, path: VirtualPath, *, besides: str) -> None:
         """Make sure that `path` exists without the object `besides`."""

@@ -168,7 +168,7 @@ class Upload:
         self.received += count
         if self._size > self._engine.ladder.max_file:
             self._fail(too_large(self._key, self._engine.ladder.max_file))
-        elif buffer.is_full:
+        elif buffer.is_full and self._failure is None:
             self._send_part(buffer)
 
     async def wait(self) -> None:
@@ -339,9 +339,14 @@ class Upload:
 
     async def abort(self) -> None:
         """Leave nothing behind: no task, memory, object or multipart upload. Never raises."""
-        await self._publication.take_back()
-        await dismiss(self._target, *self._sending)
-        self._release_buffer(reusable=False)
+        try:
+            await self._publication.take_back()
+            await dismiss(self._target, *self._sending)
+        except asyncio.CancelledError:  # the server has waited long enough
+            self._leave()
+            raise
+        finally:
+            self._release_buffer(reusable=False)
         if self._multipart is None:
             return
         try:
@@ -351,6 +356,18 @@ class Upload:
             raise
         if not self._multipart.cancelled() and not self._multipart.exception():
             await self._multipart.result().discard()
+
+    def _leave(self) -> None:
+        """End everything at once, and write down what stays in the store."""
+        self._target.cancel()
+        for task in self._sending:
+            task.cancel()
+        if self._multipart is None:
+            return
+        if not self._multipart.done():
+            self._multipart.cancel()
+        elif not self._multipart.cancelled() and not self._multipart.exception():
+            self._multipart.result().leave()
 
     def _release_buffer(self, *, reusable: bool) -> None:
         buffer, self._buffer = self._buffer, None
