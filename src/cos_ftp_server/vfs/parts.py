@@ -46,8 +46,14 @@ class PartLadder:
     max_parts: int = 10_000
     max_part: int = 5 * 1024**3
 
+    @cached_property
+    def _capacity_after_first(self) -> int:
+        return self.capacity_after(1)
+
     def size(self, number: int) -> int:
         """Return the planned bytes of part `number`, counted from 1."""
+        if number == 1:  # all that a small file asks for
+            return self.first
         return self._run_at(number - 1).size
 
     def capacity_after(self, number: int) -> int:
@@ -58,7 +64,8 @@ class PartLadder:
 
     def may_end_early(self, number: int, end: int) -> bool:
         """Whether part `number` may stop at file offset `end` and the largest file still fit."""
-        return self.capacity_after(number) >= self.max_file - end
+        capacity = self._capacity_after_first if number == 1 else self.capacity_after(number)
+        return capacity >= self.max_file - end
 
     def _run_at(self, index: int) -> _Run:
         return self._runs[bisect_right(self._runs, index, key=_index) - 1]

@@ -96,11 +96,13 @@ class Publication:
         store's promise to replace nothing, which is void in buckets that ever had versioning.
         """
         await self._renew_look()
-        if not self._is_known():
+        replaces = self._replaces()
+        if not replaces and not self._is_known_free():
             await confirm()
             self._is_confirmed = True
             await all_ended(self._target)
-        if not self._replaces():
+            replaces = self._replaces()
+        if not replaces:
             if refusal := self._target.result().refusal():
                 raise refusal
             if stored := await self._create(body, crc, confirm):
@@ -144,19 +146,20 @@ class Publication:
     async def _send_in_turn(self, body: memoryview, crc: int) -> Stored:
         await self._take_turn()
         if self._recent.find(self._key) is not None:  # whoever had the turn before has stored it
-            raise StorageError(ErrorKind.EXISTS, operation="upload", key=self._key)
+            raise self._error(ErrorKind.EXISTS, temporary=False)
+        self._check_place()
         if not self._is_confirmed:
             self._recent.hide(self._key)
         return await self._delivery.send_new(body, crc)
 
     async def _take_turn(self) -> None:
-        """Wait until nobody else replaces the file or makes a new one.
-
-        Raises IS_DIRECTORY or NOT_DIRECTORY when somebody has made something else meanwhile.
-        """
+        """Wait until nobody else replaces the file or makes a new one."""
         await self._recent.turns.take(self._key)
         self._holds_turn = True
-        if not self._replaces() and (obstacle := self._recent.obstacle(self._key)):
+
+    def _check_place(self) -> None:
+        """Raise IS_DIRECTORY or NOT_DIRECTORY if a new file has no place here any more."""
+        if obstacle := self._recent.obstacle(self._key):
             raise self._error(obstacle, temporary=False)
 
     def _end_turn(self) -> None:
@@ -173,9 +176,9 @@ class Publication:
         self._target = asyncio.get_running_loop().create_future()
         self._target.set_result(target)
 
-    def _is_known(self) -> bool:
-        """Whether it is known already what is at the key."""
-        return self._replaces() or (self._target.done() and not self._target.result().is_blind)
+    def _is_known_free(self) -> bool:
+        """Whether it is known already that there is no file, if none is known."""
+        return self._target.done() and not self._target.result().is_blind
 
     def _replaces(self) -> bool:
         """Whether it is known that there is a file."""
@@ -193,6 +196,8 @@ class Publication:
         brings; and who renames or deletes must see it.
         """
         await self._take_turn()
+        if not self._replaces():
+            self._check_place()
         await self.check_continued()
 
     async def _use_turn(
