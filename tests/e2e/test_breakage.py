@@ -264,7 +264,7 @@ def test_answers_that_get_lost(
     assert rule.hits == 1
     assert place.content("file") == random_bytes(size)
     if operation == "InitiateMultipartUpload":
-        # Nobody but the store knows the id of the first one: it is left to a bucket's lifecycle.
+        # Nobody but the store knows the id of the first one yet: a sweep asks for it later.
         assert len(place.open_uploads()) <= 1
         place.abort_uploads()
 

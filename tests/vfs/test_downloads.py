@@ -44,15 +44,18 @@ async def test_a_missing_file(world: World) -> None:
 async def test_a_body_that_breaks_off_again_and_again_is_continued(world: World) -> None:
     content = random_bytes(LARGE)
     await world.store("/f", content)
-    world.emulator.faults.add(Fault(operation="GetObject", probability=0.7, reset_after=2 * MIB))
+    fault = Fault(operation="GetObject", probability=0.7, reset_after=2 * MIB)
+    rule = world.emulator.faults.add(fault)
     assert await world.load("/f") == content
+    assert rule.hits > 1
 
 
 async def test_every_body_may_break_off_if_each_brings_some_bytes(world: World) -> None:
     content = random_bytes(LARGE)
     await world.store("/f", content)
-    world.emulator.faults.add(Fault(operation="GetObject", reset_after=MIB))
+    rule = world.emulator.faults.add(Fault(operation="GetObject", reset_after=MIB))
     assert await world.load("/f") == content
+    assert rule.hits > 1
 
 
 @pytest.mark.parametrize("how", ["replaced", "deleted"])
