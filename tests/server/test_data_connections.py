@@ -252,3 +252,32 @@ async def test_a_reset_that_the_last_write_meets_is_no_success(no_leaks: None) -
         await data.send(b"all of it")  # before the event loop can have heard of the reset
         with pytest.raises(DataConnectionError):
             await data.finish()
+
+
+_STALL_SECONDS = 0.4
+_READS_PER_STALL = 20
+
+
+async def test_a_client_that_reads_slowly_is_given_up_only_when_it_stops(no_leaks: None) -> None:
+    """What it reads makes no room that the event loop hears of, for longer than the stall time."""
+    loop = asyncio.get_running_loop()
+    opened: asyncio.Future[DataConnection] = loop.create_future()
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * 1024**2)
+    server = await loop.create_server(
+        lambda: DataConnection(_STALL_SECONDS, opened.set_result), sock=listener
+    )
+    async with server:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+            client.setblocking(False)
+            await loop.sock_connect(client, listener.getsockname())
+            data = await opened
+            sending = asyncio.create_task(data.send(bytes(16 * 1024**2)))
+            for _ in range(4 * _READS_PER_STALL):
+                await asyncio.sleep(_STALL_SECONDS / _READS_PER_STALL)
+                await loop.sock_recv(client, 2 * 1024)
+            assert not sending.done()
+            with pytest.raises(DataConnectionError) as caught:
+                await sending
+            assert caught.value.timed_out

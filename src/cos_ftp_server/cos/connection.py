@@ -5,15 +5,13 @@ It must not know where connections come from, signing, or what an answer means.
 """
 
 import asyncio
-import fcntl
-import sys
-import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from cos_ftp_server.cos.answer import Answer
 from cos_ftp_server.cos.http_error import HttpError, Trouble
+from cos_ftp_server.unacknowledged import unacknowledged_bytes
 
 __all__ = ["Body", "Connection", "Patience"]
 
@@ -210,12 +208,8 @@ class Connection(asyncio.BufferedProtocol):
             self._fail(HttpError(Trouble.TIMEOUT))
 
     def _unacknowledged(self) -> int:
-        """Bytes that the loop still has, and the kernel: a slow line takes minutes for its part."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return 0
-        queued = fcntl.ioctl(transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
-        return transport.get_write_buffer_size() + int.from_bytes(queued, sys.byteorder)
+        """Bytes on their way to the store: a slow line takes minutes for the kernel's part."""
+        return 0 if self._transport is None else unacknowledged_bytes(self._transport)
 
     def abort(self) -> None:
         """Close at once; what is unsent is dropped."""

@@ -12,6 +12,7 @@ from typing import Protocol, cast
 
 from cos_ftp_server.errors import GatewayError
 from cos_ftp_server.server.ticker import Ticker
+from cos_ftp_server.unacknowledged import unacknowledged_bytes
 
 __all__ = [
     "DataConnection",
@@ -308,11 +309,11 @@ class DataConnection(asyncio.BufferedProtocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    # The stall clock: a timer that compares, instead of a deadline per chunk.
+    # The stall clock: a timer that compares, instead of a deadline per chunk. It compares with what
+    # the last check has seen, whenever that was: to look at each start would cost every chunk.
 
     def _stall_clock(self) -> Ticker:
         self._idle_checks = 0
-        self._moved_at_check = self._moved()
         return Ticker(self._stall_seconds / _CHECKS_PER_STALL, self._check_stall)
 
     def _check_stall(self) -> None:
@@ -327,10 +328,13 @@ class DataConnection(asyncio.BufferedProtocol):
             self.abort()
 
     def _is_clients_turn(self) -> bool:
-        return self._window is not None or self._unsent() > 0
+        return self._window is not None or self._unacknowledged() > 0
 
     def _moved(self) -> int:
-        return self.received + self.sent - self._unsent()
+        return self.received + self.sent - self._unacknowledged()
+
+    def _unacknowledged(self) -> int:
+        return 0 if self._transport is None else unacknowledged_bytes(self._transport)
 
     def _is_closing(self) -> bool:
         """Whether a write has failed, of which `connection_lost` will tell."""
