@@ -36,11 +36,14 @@ class Patience:
     """How long to wait, in seconds.
 
     `idle_s`: without a byte in either direction, while it is the store's turn. `total_s`: for all
-    of one attempt, connecting included; None: as long as bytes flow.
+    of one attempt, connecting included; None: as long as bytes flow. `answer_s`: from the moment
+    the store's system has all of the request until the answer is complete, or the head of one that
+    is streamed; None: as long as the rest allows.
     """
 
     idle_s: float
     total_s: float | None
+    answer_s: float | None
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -52,8 +55,11 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_answer",
+        "_answer_s",
         "_deadline",
         "_failure",
+        "_gone_at_check",
+        "_gone_since",
         "_idle_s",
         "_is_sent",
         "_is_streamed",
@@ -70,6 +76,7 @@ class Connection(asyncio.BufferedProtocol):
         "_transport",
         "_waiter",
         "_window",
+        "_written",
         "idle_since",
         "is_reused",
     )
@@ -96,7 +103,11 @@ class Connection(asyncio.BufferedProtocol):
         self._moved = 0  # bytes received by this connection
         self._moved_at_check = 0
         self._moved_since = 0.0
+        self._written = 0  # bytes given to the transport
+        self._gone_at_check = 0  # of them, those that the store's system had
+        self._gone_since = 0.0  # when the last were seen to arrive before the answer began
         self._idle_s = 0.0
+        self._answer_s: float | None = None
         self._deadline: float | None = None
 
     @property
@@ -111,6 +122,14 @@ class Connection(asyncio.BufferedProtocol):
     def was_answered(self) -> bool:
         """Whether anything has come of the answer that is, or was, waited for."""
         return self._answer is not None and self._answer.has_head
+
+    @property
+    def _awaits_answer(self) -> bool:
+        """Whether an answer has yet to come as far as the request asks for."""
+        answer = self._answer
+        if answer is None or answer.is_complete:
+            return False
+        return not (self._is_streamed and answer.has_head)
 
     async def request(
         self,
@@ -130,14 +149,15 @@ class Connection(asyncio.BufferedProtocol):
         answer = self._answer = Answer(has_body=has_body)
         self._is_streamed = is_streamed
         self._idle_s = patience.idle_s
+        self._answer_s = patience.answer_s
         self._deadline = deadline
-        self._moved_since = self._loop.time()
+        self._moved_since = self._gone_since = self._loop.time()
         if len(body) <= _JOINED_BYTES:
             self._write(head + body if body else head)
         else:
             with memoryview(body).cast("B") as lent:
                 await self._send(head, lent)
-        while not (answer.is_complete or (is_streamed and answer.has_head)):
+        while self._awaits_answer:
             await self._wait()
         return answer
 
@@ -201,11 +221,23 @@ class Connection(asyncio.BufferedProtocol):
         if self._deadline is not None and now >= self._deadline:
             self._fail(HttpError(Trouble.TOO_SLOW))
             return
-        moved = self._moved - self._unacknowledged()
+        gone = self._written - self._unacknowledged()
+        if gone != self._gone_at_check and not self.was_answered:
+            self._gone_at_check, self._gone_since = gone, now
+        if self._is_answer_late(now):
+            self._fail(HttpError(Trouble.TOO_SLOW))
+            return
+        moved = self._moved + gone
         if moved != self._moved_at_check or self._waiter is None:
             self._moved_at_check, self._moved_since = moved, now
         elif now - self._moved_since >= self._idle_s:
             self._fail(HttpError(Trouble.TIMEOUT))
+
+    def _is_answer_late(self, now: float) -> bool:
+        """Whether it takes too long, however many bytes come of it one by one."""
+        if self._answer_s is None or not self._awaits_answer:
+            return False
+        return now - self._gone_since >= self._answer_s
 
     def _unacknowledged(self) -> int:
         """Bytes on their way to the store: a slow line takes minutes for the kernel's part."""
@@ -277,6 +309,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is None:
             raise self._failure or HttpError(Trouble.UNANSWERED)
         self._transport.write(data)
+        self._written += len(data)
 
     async def _send(self, head: bytes, body: memoryview) -> None:
         """Send a body from where it lies, unless the store answers before it has it all."""

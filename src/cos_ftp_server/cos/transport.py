@@ -45,9 +45,9 @@ class Timeouts:
     """How long to wait, in seconds.
 
     `connect_s`: TCP and TLS. `idle_s`: without a byte, in either direction. `total_s`: one attempt
-    of a request that carries no object. `slow_idle_s` and `slow_total_s` are for what COS may work
-    on for minutes before it answers: copy and complete (the official SDK gives a complete 20
-    minutes).
+    of a request that carries no object, and the answer to one that does. `slow_idle_s` and
+    `slow_total_s` are for what COS may work on for minutes before it answers: copy and complete
+    (the official SDK gives a complete 20 minutes).
     """
 
     connect_s: float = 10.0
@@ -63,7 +63,8 @@ class Limits:
 
     quick: Patience
     body: Patience
-    """For objects' contents, in either direction: any time, as long as bytes flow."""
+    """For objects' contents, in either direction: any time, as long as bytes flow; but the answer
+    to an upload, and the head of a download, may take no longer than any other."""
     slow: Patience
 
 
@@ -134,9 +135,11 @@ class Transport:
         self._loop = asyncio.get_running_loop()
         self._pool = pool
         self.limits = Limits(
-            quick=Patience(idle_s=timeouts.idle_s, total_s=timeouts.total_s),
-            body=Patience(idle_s=timeouts.idle_s, total_s=None),
-            slow=Patience(idle_s=timeouts.slow_idle_s, total_s=timeouts.slow_total_s),
+            quick=Patience(idle_s=timeouts.idle_s, total_s=timeouts.total_s, answer_s=None),
+            body=Patience(idle_s=timeouts.idle_s, total_s=None, answer_s=timeouts.total_s),
+            slow=Patience(
+                idle_s=timeouts.slow_idle_s, total_s=timeouts.slow_total_s, answer_s=None
+            ),
         )
 
     async def open(

@@ -65,7 +65,7 @@ async def test_a_connection_that_nobody_has_used_for_long_is_closed() -> None:
     async with raw_server(answer) as endpoint, asyncio.timeout(10):
         origin = origin_of(endpoint)
         connection = await pool.connect(origin)
-        patience = Patience(idle_s=5, total_s=None)
+        patience = Patience(idle_s=5, total_s=None, answer_s=None)
         head = b"GET / HTTP/1.1\r\n\r\n"
         await connection.request(head, b"", patience, None, has_body=True, is_streamed=False)
         await pool.release(connection, origin)
@@ -89,7 +89,7 @@ async def test_requests_are_watched_on_whatever_becomes_of_one_look(
     failures: list[object] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: failures.append(context["exception"]))
-    patience = Patience(idle_s=0.2, total_s=None)
+    patience = Patience(idle_s=0.2, total_s=None, answer_s=None)
     pool = ConnectionPool(connect_s=5, idle_s=0.2)
     async with raw_server(listen) as endpoint, asyncio.timeout(10):
         connection = await pool.connect(origin_of(endpoint))

@@ -25,9 +25,9 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 
 @asynccontextmanager
 async def open_client(
-    endpoint: str, *, scheme: str = "http", total_s: float = 5
+    endpoint: str, *, scheme: str = "http", idle_s: float = 0.2, total_s: float = 5
 ) -> AsyncIterator[CosClient]:
-    timeouts = Timeouts(connect_s=5, idle_s=0.2, total_s=total_s)
+    timeouts = Timeouts(connect_s=5, idle_s=idle_s, total_s=total_s)
     async with create_transport(timeouts) as transport:
         yield CosClient(
             transport,
@@ -63,6 +63,40 @@ async def failure(operation: Awaitable[object]) -> StorageError:
         await operation
     assert caught.value.kind is ErrorKind.UNAVAILABLE
     return caught.value
+
+
+_A_HEAD = b"HTTP/1.1 200 OK\r\nX: "
+_A_REFUSAL = b"HTTP/1.1 403 No\r\nContent-Length: 100000\r\n\r\n"
+"""What drips behind it is XML, or would be."""
+
+
+class Dripping:
+    """A store that reads `expected` bytes of a body, and then lets its answer come bit by bit."""
+
+    def __init__(self, beginning: bytes, expected: int) -> None:
+        self._beginning = beginning
+        self._expected = expected
+        self._is_cut = asyncio.Event()
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(self._expected)
+        writer.write(self._beginning)
+        while not writer.is_closing():
+            writer.write(b"x")
+            await asyncio.sleep(0.01)
+        self._is_cut.set()
+
+    async def is_given_up(self, operation: Callable[[CosClient], Awaitable[object]]) -> None:
+        async with (
+            asyncio.timeout(10),
+            raw_server(self._handle) as endpoint,
+            open_client(endpoint, idle_s=2, total_s=0.5) as client,
+        ):
+            error = await failure(operation(client))
+            await self._is_cut.wait()
+        assert "took too long" in error.detail
+        assert error.temporary
 
 
 class TestTroubleByName:
@@ -115,24 +149,30 @@ class TestTroubleByName:
         assert not was_never_sent(error)
 
     async def test_an_answer_that_drips(self) -> None:
-        is_cut = asyncio.Event()
+        store = Dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", 0)
+        await store.is_given_up(lambda client: client.list_objects(""))
 
-        async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-            try:
-                while True:
-                    writer.write(b"1\r\n \r\n")
-                    await writer.drain()
-                    await asyncio.sleep(0.01)
-            except ConnectionError:
-                is_cut.set()
+    @pytest.mark.parametrize("size", [1, MIB])
+    async def test_an_answer_to_an_upload_whose_head_drips(self, size: int) -> None:
+        store = Dripping(_A_HEAD, size)
+        await store.is_given_up(lambda client: client.put_object("k", bytes(size)))
 
-        async with raw_server(drip) as endpoint, open_client(endpoint, total_s=0.5) as client:
-            error = await failure(client.list_objects(""))
-            await is_cut.wait()
-        assert "took too long" in error.detail
-        assert error.temporary
+    async def test_a_refusal_of_an_upload_that_drips(self) -> None:
+        store = Dripping(_A_REFUSAL, MIB)
+        await store.is_given_up(lambda client: client.put_object("k", bytes(MIB)))
+
+    @pytest.mark.parametrize("beginning", [_A_HEAD, _A_REFUSAL], ids=["head", "body"])
+    async def test_an_answer_that_drips_before_the_upload_is_read(self, beginning: bytes) -> None:
+        store = Dripping(beginning, 0)
+        await store.is_given_up(lambda client: client.put_object("k", bytes(16 * MIB)))
+
+    async def test_an_answer_to_a_download_whose_head_drips(self) -> None:
+        store = Dripping(_A_HEAD, 0)
+        await store.is_given_up(lambda client: client.get_object("k"))
+
+    async def test_a_refusal_of_a_download_that_drips(self) -> None:
+        store = Dripping(_A_REFUSAL, 0)
+        await store.is_given_up(lambda client: client.get_object("k"))
 
     async def test_no_http(self) -> None:
         async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -395,20 +435,41 @@ async def test_what_came_before_a_break_is_not_lost() -> None:
         assert "broken off" in (await failure(body.read_into(memory))).detail
 
 
-async def test_what_the_kernel_still_has_to_send_is_progress() -> None:
-    """Here all of the body is with the kernel at once, and takes longer than the patience."""
+async def test_a_download_takes_as_long_as_its_bytes_do() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        date = "Fri, 13 Nov 2020 10:20:30 GMT"
+        writer.write(f'HTTP/1.1 200 OK\r\nETag: "e"\r\nLast-Modified: {date}\r\n'.encode())
+        writer.write(b"Content-Length: 20\r\n\r\n")
+        for _ in range(20):
+            await asyncio.sleep(0.03)
+            writer.write(b"x")
+        await reader.read()
+
+    memory = memoryview(bytearray(20))
+    async with (
+        raw_server(serve) as endpoint,
+        open_client(endpoint, idle_s=1, total_s=0.3) as client,
+        aclosing(await client.get_object("k")) as body,
+    ):
+        assert await body.read_into(memory, len(memory)) == 20
+
+
+@pytest.mark.parametrize("size", [MIB, 8 * MIB])
+async def test_what_the_kernel_still_has_to_send_is_progress(size: int) -> None:
+    """Sending takes longer than any patience; of the small body the kernel has all at once."""
 
     async def read_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sock = writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
         await reader.readuntil(b"\r\n\r\n")
-        left = MIB
+        left = size
         while left:
-            left -= len(await reader.readexactly(min(left, 64 * 1024)))
+            left -= len(await reader.readexactly(min(left, size // 16)))
             await asyncio.sleep(0.04)
         writer.write(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n')
         await reader.read()
 
-    async with raw_server(read_slowly) as endpoint, open_client(endpoint) as client:
-        part = await client.upload_part("k", "u", 1, bytes(MIB))
+    async with raw_server(read_slowly) as endpoint, open_client(endpoint, total_s=0.3) as client:
+        part = await client.upload_part("k", "u", 1, bytes(size))
     assert part.etag == '"e"'
