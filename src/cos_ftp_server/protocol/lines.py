@@ -51,9 +51,9 @@ class LineTooLong(ProtocolError):  # noqa: N818 - reads better as the condition 
 class LineBuffer:
     """Bytes in, lines out.
 
-    An unfinished line never holds more than `limit` bytes, however much of it comes. Finished
-    lines are held until they are taken: stop reading from the client while `pending_bytes`
-    exceeds `limit`, and memory is bounded by that plus one read.
+    An unfinished line never holds more than `limit` bytes and its line end, however much of it
+    comes. Finished lines are held until they are taken: stop reading from the client while any are
+    left, and memory is bounded by one read more.
     """
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:

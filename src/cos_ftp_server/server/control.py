@@ -15,7 +15,7 @@ from typing import cast
 
 from cos_ftp_server.protocol.commands import Command, loggable, parse_command
 from cos_ftp_server.protocol.errors import ProtocolError
-from cos_ftp_server.protocol.lines import DEFAULT_LIMIT, NEED_DATA, LineBuffer
+from cos_ftp_server.protocol.lines import NEED_DATA, LineBuffer
 from cos_ftp_server.server.data import SocketName
 
 __all__ = ["BadLine", "ControlConnection"]
@@ -254,7 +254,8 @@ class ControlConnection(asyncio.Protocol):
         self._pace_reading()
 
     def _pace_reading(self) -> None:
-        is_full = len(self.queue) >= _MAX_QUEUED or self._lines.pending_bytes > DEFAULT_LIMIT
+        """Pause only while the queue is full: `take`, which needs a line, is all that resumes."""
+        is_full = len(self.queue) >= _MAX_QUEUED
         if is_full is self._is_paused or self._transport is None or self.is_eof:
             return
         self._is_paused = is_full
