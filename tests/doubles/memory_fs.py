@@ -25,6 +25,7 @@ __all__ = [
     "FailsInWriteFileSystem",
     "HangsInCommitFileSystem",
     "HangsInRenameFileSystem",
+    "HangsInStatFileSystem",
     "MemoryFileSystem",
     "MemoryReader",
     "MemoryWriter",
@@ -359,6 +360,14 @@ class FailsInStatFileSystem(MemoryFileSystem):
 
     async def stat_file(self, path: VirtualPath) -> FileInfo:
         raise ZeroDivisionError("a bug")
+
+
+class HangsInStatFileSystem(MemoryFileSystem):
+    """`stat` never returns."""
+
+    async def stat(self, path: VirtualPath) -> FileInfo:
+        await asyncio.Event().wait()
+        return await super().stat(path)
 
 
 class _WaitingReader(MemoryReader):

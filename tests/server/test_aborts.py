@@ -4,8 +4,14 @@ import asyncio
 
 import pytest
 
-from tests.doubles.ftp_client import ABORTS, RawClient
-from tests.doubles.memory_fs import HangsInCommitFileSystem, MemoryFileSystem, SlowReaderFileSystem
+from cos_ftp_server.server.control import ControlConnection
+from tests.doubles.ftp_client import ABORTS, RawClient, until
+from tests.doubles.memory_fs import (
+    HangsInCommitFileSystem,
+    HangsInStatFileSystem,
+    MemoryFileSystem,
+    SlowReaderFileSystem,
+)
 from tests.server.conftest import Login
 
 IAC, IP = b"\xff", b"\xf4"
@@ -91,6 +97,58 @@ async def test_abort_overtakes_what_waits_and_loses_nothing(
     client.send("MKD d", "ABOR", "PWD")
     assert [(await client.reply()).code for _ in range(4)] == [426, 226, 257, 257]
     assert "/d" in file_system.directories
+
+
+async def test_abort_behind_a_question_to_the_store(log_in: Login) -> None:
+    """Nothing is asked while a transfer runs: whoever waits for the store does not see ABOR."""
+    file_system = HangsInStatFileSystem()
+    async with log_in(file_system) as client:
+        _, writer = await client.open_data()
+        await client.expect("STOR a", 150)
+        writer.write(b"half")
+        await writer.drain()
+        client.send("STAT d", "ABOR")
+        writer.close()
+        assert [(await client.reply()).code for _ in range(3)] == [211, 426, 226]
+    assert not file_system.files
+
+
+@pytest.mark.parametrize(
+    ("keeps", "text"),
+    [(False, "426 Transfer aborted."), (True, "426 Transfer aborted. 4 bytes are stored.")],
+)
+async def test_abort_that_waits_while_the_client_reads_no_replies(
+    log_in: Login,
+    file_system: MemoryFileSystem,
+    monkeypatch: pytest.MonkeyPatch,
+    keeps: bool,
+    text: str,
+) -> None:
+    """The session hears of it only when the upload has ended."""
+    connections: list[ControlConnection] = []
+    connected = ControlConnection.connection_made
+
+    def note(control: ControlConnection, transport: asyncio.BaseTransport) -> None:
+        connections.append(control)
+        connected(control, transport)
+
+    monkeypatch.setattr(ControlConnection, "connection_made", note)
+    async with log_in(file_system, keep_interrupted=keeps) as client:
+        _, writer = await client.open_data()
+        await client.expect("STOR a", 150)
+        writer.write(b"half")
+        await writer.drain()
+        (control,) = connections
+        control.pause_writing()
+        await client.expect("NOOP", 200)
+        client.send("SIZE a", "ABOR")
+        writer.close()
+        await until(lambda: file_system.open_writers == 0)
+        assert len(control.queue) == 2
+        control.resume_writing()
+        assert (await client.reply()).text == text
+        assert [(await client.reply()).code for _ in range(2)] == [226, 213 if keeps else 550]
+    assert list(file_system.files.values()) == [b"half"] * keeps
 
 
 async def test_telnet_in_the_middle_of_names(

@@ -40,6 +40,11 @@ class _Transfer:
     task: asyncio.Task[Reply]
 
     @property
+    def has_ended(self) -> bool:
+        """Whether its reply is due, and not to be left to the command that has aborted it."""
+        return self.task.done() and not self.exchange.is_aborted
+
+    @property
     def outcome(self) -> Reply:
         """The final reply, once the task is done."""
         return self.exchange.cancelled_by if self.task.cancelled() else self.task.result()
@@ -150,7 +155,7 @@ class Dispatcher:
     async def _serve(self) -> None:
         while not self._is_over:
             transfer = self._transfer
-            if transfer is not None and transfer.task.done():
+            if transfer is not None and transfer.has_ended:
                 await self._end_transfer(transfer)
             elif transfer is None and self._parting is not None:
                 self._is_over = True
@@ -181,10 +186,19 @@ class Dispatcher:
             and not self._transfer.exchange.is_continued
         ):
             return self._control.take()
-        for index, line in enumerate(queue):
+        index = self._find_overtaking()
+        return None if index is None else self._control.take(index)
+
+    def _find_overtaking(self) -> int | None:
+        """Return where in the queue the first command is that is served before its turn."""
+        for index, line in enumerate(self._control.queue):
             if isinstance(line, Command) and line.spec.canonical in OVERTAKING:
-                return self._control.take(index)
+                return index
         return None
+
+    def _is_overtaken(self) -> bool:
+        """Whether a transfer has been aborted, which this task may not be free to see yet."""
+        return self._find_overtaking() is not None
 
     async def _answer(self, line: Command | BadLine) -> None:
         if _log.isEnabledFor(logging.DEBUG):
@@ -226,7 +240,7 @@ class Dispatcher:
     def _begin(self, command: Command) -> Exchange:
         """Return the exchange, and forget what held for this command only."""
         session, spec = self._session, command.spec
-        exchange = Exchange(session, self._control, command)
+        exchange = Exchange(session, self._control, command, is_overtaken=self._is_overtaken)
         if not spec.keeps_restart:
             session.drop_restart(is_used=spec.opens_data)
         if spec.opens_data:

@@ -5,6 +5,7 @@ not know any command.
 """
 
 import time
+from collections.abc import Callable
 
 from cos_ftp_server.errors import StorageError
 from cos_ftp_server.protocol import replies
@@ -33,12 +34,14 @@ class Exchange:
 
     __slots__ = (
         "_control",
+        "_is_overtaken",
         "_promised",
         "announced_size",
         "cancelled_by",
         "command",
         "data",
         "failure",
+        "is_aborted",
         "is_binary",
         "is_continued",
         "is_interrupted",
@@ -52,7 +55,14 @@ class Exchange:
         "writer",
     )
 
-    def __init__(self, session: Session, control: ControlConnection, command: Command) -> None:
+    def __init__(
+        self,
+        session: Session,
+        control: ControlConnection,
+        command: Command,
+        *,
+        is_overtaken: Callable[[], bool],
+    ) -> None:
         self.session = session
         self.command = command
         self.started = time.monotonic()
@@ -78,8 +88,11 @@ class Exchange:
         self.is_keeping = False
         """Whether just that is being done: nothing that the client does changes it any more."""
         self.is_interrupted = False
-        """Whether the client of an upload that is kept has turned out to be gone."""
+        """Whether the client of an upload that is kept turned out to be gone, or has aborted it."""
+        self.is_aborted = False
+        """Whether a command that aborts it was found waiting, which is yet to be served."""
         self._control = control
+        self._is_overtaken = is_overtaken  # whether such a command waits now
         self._promised: Reply | None = None  # what was said to be still to come
 
     @property
@@ -135,15 +148,21 @@ class Exchange:
         self.keeps_interrupted = self.is_keeping = False
 
     async def confirm_client(self) -> None:
-        """Return if the control connection still stands after it had time to break.
+        """Return if the control connection still stands after it had time to break, and nothing
+        came on it that aborts the transfer, be it not served yet.
 
         Raises ProtocolError if not: then the end of the data was no end of a file. Where what came
         is kept nevertheless, that is only noted.
         """
-        if await self._control.is_gone_within(_LEAST_GRACE_SECONDS, _MOST_GRACE_SECONDS):
-            if not self.is_keeping:
-                raise ProtocolError(self.cancelled_by)
-            self.is_interrupted = True
+        is_gone = await self._control.is_gone_within(_LEAST_GRACE_SECONDS, _MOST_GRACE_SECONDS)
+        if self._is_overtaken():
+            self.is_aborted = True
+            self.cancelled_by = replies.ABORTED
+        elif not is_gone:
+            return
+        if not self.is_keeping:
+            raise ProtocolError(self.cancelled_by)
+        self.is_interrupted = True
 
     def has_enough(self, error: Exception) -> bool:
         """Whether `error` is that the client reads no further: many want a part of a file only."""

@@ -70,10 +70,14 @@ async def handle_mlst(exchange: Exchange, argument: str) -> Reply:
 
 
 async def handle_stat(exchange: Exchange, argument: str) -> Reply:
-    """Tell how the session is doing, or list a path on the control connection."""
-    if not argument:
-        return replies.status(_session_lines(exchange))
+    """Tell how the session is doing, or list a path on the control connection.
+
+    A path is for "between transfers" (RFC 959 section 4.1.3): while one runs, nothing may wait for
+    the store, or ABOR would not be seen.
+    """
     session = exchange.session
+    if not argument or session.transfer is not None:
+        return replies.status(_session_lines(exchange))
     if COMMANDS["LIST"].permission not in session.account.permissions:
         return replies.PERMISSION_DENIED
     path = session.resolve(parse_list_argument(argument).path)
