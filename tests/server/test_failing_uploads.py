@@ -7,7 +7,7 @@ import pytest
 
 from cos_ftp_server.errors import ErrorKind
 from cos_ftp_server.server import data
-from tests.doubles.ftp_client import RawClient, until
+from tests.doubles.ftp_client import RawClient, reset, until
 from tests.doubles.memory_fs import FailsInWriteFileSystem
 from tests.server.conftest import Login, Servers
 
@@ -137,3 +137,21 @@ async def test_the_log_tells_who_has_broken_off(
             await client.expect(command, 426)
     await until(lambda: server.session_count == 0)
     assert [line for line in caplog.messages if f"outcome={outcome}" in line]
+
+
+async def test_the_log_tells_of_an_upload_whose_end_the_stopping_server_does_not_wait_for(
+    serve: Servers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its client is gone, and the store takes its time to remove what came."""
+    caplog.set_level(logging.INFO)
+    file_system = FailsInWriteFileSystem()
+    server = await serve(file_system)
+    async with RawClient(server.addresses[0]) as client:
+        await client.login()
+        _, writer = await client.open_data()
+        await client.expect("STOR a", 150)
+        writer.write(b"few")
+        reset(client.writer)
+        await file_system.failed.wait()
+        await server.aclose()
+    assert [line for line in caplog.messages if "outcome=421 Server is shutting down." in line]

@@ -46,8 +46,10 @@ class _Transfer:
 
     @property
     def outcome(self) -> Reply:
-        """The final reply, once the task is done."""
-        return self.exchange.cancelled_by if self.task.cancelled() else self.task.result()
+        """The final reply; while the task still runs, what it is cancelled with."""
+        if not self.task.done() or self.task.cancelled():
+            return self.exchange.cancelled_by
+        return self.task.result()
 
 
 class Dispatcher:
@@ -139,9 +141,6 @@ class Dispatcher:
         try:
             if self._transfer is not None:
                 await self._break_off(self._transfer)
-                self._log_transfer(self._transfer.exchange, self._transfer.outcome)
-                # Else both would wait for the garbage collector: how the task has ended leads here.
-                self._transfer = self._session.transfer = None
             self._control.close()
             self._set_timer(_LINGER_SECONDS, self._control.abort)
             while not self._control.is_lost:
@@ -337,7 +336,7 @@ class Dispatcher:
         )
 
     async def _break_off(self, transfer: _Transfer) -> None:
-        """End a transfer whose client is gone; return when it has ended."""
+        """End a transfer whose client is gone; return when it has ended, and the log says how."""
         try:
             if not transfer.exchange.is_keeping:
                 transfer.task.cancel()
@@ -347,6 +346,10 @@ class Dispatcher:
             transfer.task.cancel()
             await asyncio.wait({transfer.task})
             raise
+        finally:
+            self._log_transfer(transfer.exchange, transfer.outcome)
+            # Else both would wait for the garbage collector: how the task has ended leads here.
+            self._transfer = self._session.transfer = None
 
     @staticmethod
     def _stop_transfer(exchange: Exchange) -> None:
