@@ -1,6 +1,7 @@
 """A file system in a dictionary, and variants of it that misbehave in one way each."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ __all__ = [
     "HangsInCommitFileSystem",
     "HangsInRenameFileSystem",
     "HangsInStatFileSystem",
+    "HoldsTheLoopFileSystem",
     "MemoryFileSystem",
     "MemoryReader",
     "MemoryWriter",
@@ -368,6 +370,18 @@ class HangsInStatFileSystem(MemoryFileSystem):
     async def stat(self, path: VirtualPath) -> FileInfo:
         await asyncio.Event().wait()
         return await super().stat(path)
+
+
+class HoldsTheLoopFileSystem(MemoryFileSystem):
+    """Publishing takes `seconds`, in which the event loop does nothing else."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def put(self, path: str, content: bytes) -> None:
+        time.sleep(self._seconds)
+        super().put(path, content)
 
 
 class _WaitingReader(MemoryReader):

@@ -17,6 +17,7 @@ from tests.doubles.ftp_client import RawClient, reset, until
 from tests.doubles.memory_fs import (
     FailsInStatFileSystem,
     HangsInCommitFileSystem,
+    HoldsTheLoopFileSystem,
     MemoryFileSystem,
 )
 from tests.server.conftest import Login, Servers
@@ -254,6 +255,13 @@ async def test_transfer_stops_the_idle_clock(log_in: Login) -> None:
         await file_system.reached.wait()
         asyncio.get_running_loop().call_later(0.3, file_system.release.set)
         assert (await client.reply()).code == 226
+
+
+async def test_idle_clock_begins_with_the_end_of_a_transfer(log_in: Login) -> None:
+    """The timer is due before anybody had a turn to see that the transfer has ended."""
+    async with log_in(HoldsTheLoopFileSystem(0.6), idle_timeout_seconds=0.5) as client:
+        assert (await client.store("a", b"x")).code == 226
+        await client.expect("NOOP", 200)
 
 
 async def test_login_must_come_in_time(serve: Servers, file_system: MemoryFileSystem) -> None:

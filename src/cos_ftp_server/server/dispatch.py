@@ -299,9 +299,16 @@ class Dispatcher:
 
     def _start_transfer(self, exchange: Exchange) -> _Transfer:
         self._session.transfer = exchange
-        task = self._loop.create_task(self._perform(exchange))
+        task = self._loop.create_task(self._run_transfer(exchange))
         task.add_done_callback(lambda _: self._wake())
         return _Transfer(exchange, task)
+
+    async def _run_transfer(self, exchange: Exchange) -> Reply:
+        try:
+            return await self._perform(exchange)
+        finally:
+            # At once: the timer may fire before this session's own task hears of the end.
+            self._idle_since = self._loop.time()
 
     async def _end_transfer(self, transfer: _Transfer) -> None:
         self._transfer = self._session.transfer = None
