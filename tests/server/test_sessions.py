@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import socket
+import time
 from contextlib import suppress
 
 import pytest
@@ -272,6 +273,17 @@ async def test_login_must_come_in_time(serve: Servers, file_system: MemoryFileSy
         await client.expect(f"USER {USER}", 331)
         assert (await client.reply()).code == 421
         assert await client.at_eof()
+
+
+async def test_time_for_the_login_is_counted_on_the_clock_of_the_event_loop(
+    log_in: Login, file_system: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which any loop may choose for itself."""
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "time", lambda: time.monotonic() + 1000)
+    async with log_in(file_system, login_timeout_seconds=30.0) as client:
+        await client.expect("REIN", 220)
+        await client.expect("NOOP", 200)
 
 
 async def test_client_that_reads_no_replies_is_cut_off(

@@ -3,7 +3,7 @@
 It must not know the dispatcher or how commands are carried out.
 """
 
-import time
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -95,7 +95,7 @@ class Session:
         self.is_ending = False
         """Set it to close the connection after the reply, and after a running transfer."""
         self.login_failures = 0
-        self.anonymous_since = time.monotonic()
+        self.anonymous_since = asyncio.get_running_loop().time()
         """Since when nobody has been logged in, on the event loop's clock."""
         self.login: StateMachine[LoginState, LoginEvent] = StateMachine(LOGIN, LoginState.CONNECTED)
         self.data_setup: StateMachine[DataSetupState, DataSetupEvent] = StateMachine(
@@ -137,7 +137,7 @@ class Session:
         if self._account is not None:
             self.services.limits.give_login(self._account.name)
             self._account = None
-            self.anonymous_since = time.monotonic()
+            self.anonymous_since = asyncio.get_running_loop().time()
         self.log.user = ""
         self.drop_endpoint()
         self.drop_discarded()
