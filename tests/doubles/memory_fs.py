@@ -27,6 +27,7 @@ __all__ = [
     "HangsInCommitFileSystem",
     "HangsInRenameFileSystem",
     "HangsInStatFileSystem",
+    "HangsInWaitFileSystem",
     "HoldsTheLoopFileSystem",
     "MemoryFileSystem",
     "MemoryReader",
@@ -362,6 +363,34 @@ class FailsInStatFileSystem(MemoryFileSystem):
 
     async def stat_file(self, path: VirtualPath) -> FileInfo:
         raise ZeroDivisionError("a bug")
+
+
+class _HangingWaitWriter(MemoryWriter):
+    def __init__(
+        self, publish: Callable[[bytes], None], reached: asyncio.Event, release: asyncio.Event
+    ) -> None:
+        super().__init__(publish, 7)
+        self._reached = reached
+        self._release = release
+
+    async def wait(self) -> None:
+        self._reached.set()
+        await self._release.wait()
+        await super().wait()
+
+
+class HangsInWaitFileSystem(MemoryFileSystem):
+    """Writers have memory for 7 bytes, and the next after `release`; `reached` tells one waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = asyncio.Event()
+        self.release = asyncio.Event()
+
+    def make_writer(self, path: VirtualPath, beginning: bytes) -> ObjectWriter:
+        return _HangingWaitWriter(
+            lambda content: self.put(path, content), self.reached, self.release
+        )
 
 
 class HangsInStatFileSystem(MemoryFileSystem):

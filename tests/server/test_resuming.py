@@ -11,6 +11,7 @@ from tests.doubles.ftp_client import RawClient, reset, until
 from tests.doubles.memory_fs import (
     FailsInCommitFileSystem,
     HangsInCommitFileSystem,
+    HangsInWaitFileSystem,
     MemoryFileSystem,
 )
 from tests.server.conftest import Login, Servers
@@ -123,6 +124,35 @@ async def test_an_aborted_upload_is_kept(log_in: Login, file_system: MemoryFileS
         assert (await client.reply()).code == 226
         data.close()
     assert file_system.files == {A: b"half"}
+
+
+ASCII_BUFFER = 64 * 1024
+LINES = b"two lines\r\nand a CR\r"
+
+
+@pytest.mark.parametrize("content", [LINES, LINES * ASCII_BUFFER], ids=["whole", "part"])
+async def test_an_upload_in_type_a_that_is_aborted_while_it_waits_is_kept_without_a_hole(
+    log_in: Login, content: bytes
+) -> None:
+    """The client may have sent the end of its data by then, or not yet."""
+    file_system = HangsInWaitFileSystem()
+    async with log_in(file_system, keep_interrupted=True) as client:
+        await client.expect("TYPE A", 200)
+        _, writer = await client.open_data()
+        await client.expect("STOR a", 150)
+        writer.write(content)
+        writer.write_eof()
+        await file_system.reached.wait()
+        file_system.reached.clear()
+        client.send("ABOR")
+        async with asyncio.timeout(10):
+            await file_system.reached.wait()  # for what is to be kept
+        file_system.release.set()
+        reply = await client.reply()
+        assert (await client.reply()).code == 226
+    kept = content[:ASCII_BUFFER].replace(b"\r\n", b"\n")
+    assert reply.text == f"426 Transfer aborted. {len(kept)} bytes are stored."
+    assert file_system.files == {A: kept}
 
 
 async def test_a_stalled_upload_is_kept(log_in: Login, file_system: MemoryFileSystem) -> None:

@@ -10,7 +10,9 @@ from cos_ftp_server.vfs.base import VirtualPath
 from tests.doubles.ftp_client import RawClient, reset, until
 from tests.doubles.memory_fs import (
     FailsInCommitFileSystem,
+    FailsInWriteFileSystem,
     HangsInCommitFileSystem,
+    HangsInWaitFileSystem,
     MemoryFileSystem,
     TightWindowFileSystem,
 )
@@ -158,6 +160,31 @@ async def test_slow_commit_keeps_the_client_waiting(log_in: Login) -> None:
             pass
         assert line.startswith("226 Transfer complete: 4 bytes")
         assert (await client.reply()).code == 200
+
+
+async def test_last_bytes_that_wait_for_memory_keep_the_client_waiting(log_in: Login) -> None:
+    """In TYPE A they are handed over when the data has ended."""
+    file_system = HangsInWaitFileSystem()
+    async with log_in(file_system, finalise_keepalive_seconds=0.02) as client:
+        await client.expect("TYPE A", 200)
+        writer = await begin(client)
+        writer.write(b", and the other half")
+        writer.write_eof()
+        for _ in range(3):
+            assert (await client.line()).startswith("226-")
+        file_system.release.set()
+        while (line := await client.line()).startswith("226-"):
+            pass
+        assert line.startswith("226 Transfer complete: 24 bytes")
+
+
+async def test_last_bytes_that_fail_at_once_are_told(log_in: Login) -> None:
+    file_system = FailsInWriteFileSystem()
+    file_system.release.set()
+    async with log_in(file_system) as client:
+        await client.expect("TYPE A", 200)
+        assert (await client.store("a", bytes(2000))).text == "552 File too large."
+        await client.expect("NOOP", 200)
 
 
 async def test_quick_commit_that_fails_is_told(log_in: Login) -> None:

@@ -54,13 +54,16 @@ async def upload(
         try:
             await data.receive(sink)
             data.close()
-            await _flush(sink)
+            if isinstance(sink, _AsciiSink):
+                with exchange.keep_alive(replies.STORING):  # its last bytes may wait for memory
+                    await sink.finish()
             if announced is not None and _is_short(writer, announced):
                 raise ProtocolError(replies.SIZE_DIFFERS)
         except (DataConnectionError, ProtocolError, asyncio.CancelledError) as error:
             if not exchange.begin_keeping():
                 raise
-            await _flush(sink)
+            if isinstance(sink, _AsciiSink):
+                await sink.finish()
             receipt = await writer.commit()
             why = reply_to(error) or exchange.cancelled_by
             return replies.interrupted(why, receipt.size)
@@ -84,19 +87,18 @@ def _is_short(writer: ObjectWriter, announced: int) -> bool:
     return writer.received < announced != writer.kept + writer.received
 
 
-async def _flush(sink: "ObjectWriter | _AsciiSink") -> None:
-    if isinstance(sink, _AsciiSink):
-        await sink.finish()
-
-
 class _AsciiSink:
-    """Converts what arrives on its way to a writer."""
+    """Converts what arrives on its way to a writer.
+
+    Whoever waits may be cancelled: `finish` then goes on with the byte that comes next.
+    """
 
     def __init__(self, writer: ObjectWriter) -> None:
         self._writer = writer
         self._decoder = AsciiDecoder()
         self._buffer = memoryview(bytearray(_ASCII_BUFFER_BYTES))
         self._filled = 0
+        self._converted = memoryview(b"")  # what the writer has not taken yet
 
     def window(self) -> memoryview:
         """See Sink."""
@@ -108,14 +110,27 @@ class _AsciiSink:
 
     async def wait(self) -> None:
         """See Sink."""
-        data = self._decoder.convert(self._buffer[: self._filled])
+        await self._hand_over()
+        self._converted = memoryview(self._decoder.convert(self._buffer[: self._filled]))
         self._filled = 0
-        await self._writer.write(data)
+        await self._hand_over()
 
     async def finish(self) -> None:
         """Hand over what is left."""
         await self.wait()
-        await self._writer.write(self._decoder.finish())
+        self._converted = memoryview(self._decoder.finish())
+        await self._hand_over()
+
+    async def _hand_over(self) -> None:
+        # Not by `write`, of which nobody knows how far it came when it is cancelled.
+        while self._converted:
+            if window := self._writer.window():
+                count = min(len(window), len(self._converted))
+                window[:count] = self._converted[:count]
+                self._writer.advance(count)
+                self._converted = self._converted[count:]
+            else:
+                await self._writer.wait()
 
 
 async def download(exchange: Exchange, path: VirtualPath) -> Reply:
