@@ -88,7 +88,8 @@ async def test_it_was_not_done_and_cannot_be(
 async def test_something_else_of_that_size_is_there(
     tmp_path: Path, no_leaks: None, effect: str
 ) -> None:
-    async with run_bench(tmp_path / "store", timeouts=HASTY) as bench, bench.client() as client:
+    options = {"timeouts": HASTY, "finalise_keepalive_seconds": 60}
+    async with run_bench(tmp_path / "store", **options) as bench, bench.client() as client:
         await bench.load("file", OLD)
         rule = bench.emulator.faults.add(
             Fault(operation="CompleteMultipartUpload", **UNCLEAR[effect])
@@ -116,7 +117,8 @@ async def test_white_space_that_drips(tmp_path: Path, no_leaks: None) -> None:
 
 async def test_a_store_that_cannot_be_asked_either(tmp_path: Path, no_leaks: None) -> None:
     """Nobody can know, so nobody says that the file is stored."""
-    async with run_bench(tmp_path / "store") as bench, bench.client() as client:
+    options = {"finalise_keepalive_seconds": 60}
+    async with run_bench(tmp_path / "store", **options) as bench, bench.client() as client:
         await bench.load("file", OLD)
         for operation in ("CompleteMultipartUpload", "HeadObject"):
             fault = Fault(operation=operation, reset=True, after_commit=True)
