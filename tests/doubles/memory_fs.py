@@ -1,6 +1,7 @@
 """A file system in a dictionary, and variants of it that misbehave in one way each."""
 
 import asyncio
+import enum
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -33,6 +34,8 @@ __all__ = [
     "MemoryReader",
     "MemoryWriter",
     "SlowReaderFileSystem",
+    "Stage",
+    "StagedFileSystem",
     "TightWindowFileSystem",
 ]
 
@@ -356,6 +359,66 @@ class FailsInWriteFileSystem(MemoryFileSystem):
             finally:
                 self.failed.set()
                 await self.release.wait()
+
+
+class Stage(enum.Enum):
+    """How far an upload has come."""
+
+    ARRIVING = enum.auto()
+    ENDED = enum.auto()
+    CONFIRMING = enum.auto()
+    CONFIRMED = enum.auto()
+    PUBLISHING = enum.auto()
+    PUBLISHED = enum.auto()
+    RETURNED = enum.auto()
+
+
+class _StagedWriter(MemoryWriter):
+    def __init__(self, publish: Callable[[bytes], None], enter: Callable[[Stage], None]) -> None:
+        super().__init__(publish, 64 * 1024)
+        self._enter = enter
+        self._is_publishing = False
+
+    @property
+    def is_publishing(self) -> bool:
+        return self._is_publishing
+
+    def advance(self, count: int) -> None:
+        super().advance(count)
+        self._enter(Stage.ARRIVING)
+
+    async def commit(self, confirm: Confirmation = no_doubt) -> Receipt:
+        await self._stay(Stage.ENDED)
+        self._enter(Stage.CONFIRMING)
+        await confirm()
+        await self._stay(Stage.CONFIRMED)
+        self._is_publishing = True
+        await self._stay(Stage.PUBLISHING)
+        receipt = await super().commit()
+        await self._stay(Stage.PUBLISHED)
+        self._enter(Stage.RETURNED)
+        return receipt
+
+    async def _stay(self, stage: Stage) -> None:
+        self._enter(stage)
+        for _ in range(StagedFileSystem.TURNS):
+            await asyncio.sleep(0)
+
+
+class StagedFileSystem(MemoryFileSystem):
+    """Uploads take `TURNS` of the event loop for each stage of a commit; `stage` is the latest."""
+
+    TURNS = 100
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage: Stage | None = None
+
+    def make_writer(self, path: VirtualPath, beginning: bytes) -> ObjectWriter:
+        return _StagedWriter(lambda content: self.put(path, content), self._enter)
+
+    def _enter(self, stage: Stage) -> None:
+        self.stage = stage
 
 
 class FailsInStatFileSystem(MemoryFileSystem):

@@ -5,12 +5,15 @@ import asyncio
 import pytest
 
 from cos_ftp_server.server.control import ControlConnection
+from cos_ftp_server.vfs.base import VirtualPath
 from tests.doubles.ftp_client import ABORTS, RawClient, until
 from tests.doubles.memory_fs import (
     HangsInCommitFileSystem,
     HangsInStatFileSystem,
     MemoryFileSystem,
     SlowReaderFileSystem,
+    Stage,
+    StagedFileSystem,
 )
 from tests.server.conftest import Login
 
@@ -159,21 +162,54 @@ async def test_telnet_in_the_middle_of_names(
     assert "/ab" in file_system.directories
 
 
-async def test_cancelled_at_every_turn_leaves_nothing(
+OUTCOMES = {stage: {(426, 226)} for stage in Stage} | {
+    Stage.PUBLISHING: {(226, 226)},
+    Stage.PUBLISHED: {(226, 226)},
+    Stage.RETURNED: {(226, 225), (226, 226)},
+}
+"""Replies to an upload and to the ABOR that comes at this stage of it."""
+
+
+@pytest.mark.parametrize("stage", Stage)
+async def test_aborted_at_any_turn_there_is_a_file_exactly_when_226_was_said_for_it(
+    log_in: Login, stage: Stage
+) -> None:
+    file_system = StagedFileSystem()
+    async with log_in(file_system) as client:
+        for turns in range(12):
+            path = VirtualPath(f"/{turns}")
+            _, writer = await client.open_data()
+            client.send(f"STOR {path}")
+            writer.write(b"content")
+            if stage is not Stage.ARRIVING:
+                writer.write_eof()
+            file_system.stage = None
+            await until(lambda: file_system.stage is stage)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            client.abort()
+            assert (await client.reply()).code == 150
+            outcome = (await client.reply()).code, (await client.reply()).code
+            assert outcome in OUTCOMES[stage]
+            assert (path in file_system.files) is (outcome[0] == 226)
+            assert file_system.open_writers == 0
+            await client.expect("NOOP", 200)
+
+
+async def test_aborted_at_any_turn_of_its_beginning_leaves_nothing(
     client: RawClient, file_system: MemoryFileSystem
 ) -> None:
     for turns in range(12):
-        port = await client.passive_port()
-        _, writer = await client.open_data(port)
+        _, writer = await client.open_data()
         client.send("STOR a")
         writer.write(b"content")
-        writer.write_eof()
         for _ in range(turns):
             await asyncio.sleep(0)
-        client.send("ABOR")
-        codes: list[int] = []
-        while codes[-2:] not in ([426, 226], [226, 225], [226, 226]):
-            codes.append((await client.reply()).code)
-        assert codes[0] in (150, 426)
+        client.abort()
+        codes = [(await client.reply()).code for _ in range(2)]
+        if codes[0] == 150:  # it had begun
+            codes = [codes[1], (await client.reply()).code]
+        assert codes == [426, 226]
+        assert not file_system.files
         assert file_system.open_writers == 0
         await client.expect("NOOP", 200)
