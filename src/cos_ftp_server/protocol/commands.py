@@ -136,7 +136,7 @@ _LISTINGS = (
         "MLSD", "[path]: list facts of a directory", _3659 + "7", _OPT, _READ, opens_data=True
     ),
     CommandSpec("MLST", "[path]: show facts of one path", _3659 + "7", _OPT, _READ),
-    # With a path it lists, and then needs a login and READ as LIST does.
+    # Between transfers, with a path, it lists, and then needs a login and READ as LIST does.
     CommandSpec(
         "STAT",
         "[path]: show the session's state, or list a path",
