@@ -12,6 +12,7 @@ import pytest
 from cos_ftp_server.cos.types import Stored
 from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import ErrorKind, StorageError
+from cos_ftp_server.vfs import publishing
 from cos_ftp_server.vfs.cosfs import CosFileSystem
 from tests.vfs.conftest import MIB, World, path
 
@@ -392,6 +393,23 @@ async def test_a_file_that_is_replaced_late_comes_before_what_is_stored_next(wor
     hold.set()
     await asyncio.gather(first, second, return_exceptions=True)
     assert await world.load("/f") == b"second"
+
+
+async def test_a_put_that_takes_too_long_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be carried out when nobody waits for it any more."""
+    monkeypatch.setattr(publishing, "_PUT_PATIENCE_S", 0.05)
+    await world.store("/f", OLD)
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="PutObject", hold=hold))
+    storing = asyncio.create_task(world.store("/f", b"new"))
+    await world.emulator.requests.wait_for("PutObject", "f", count=2)
+    storing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await storing
+    assert "'f' may be stored although its upload was broken off" in caplog.messages
+    hold.set()
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])

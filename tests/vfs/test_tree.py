@@ -167,6 +167,19 @@ async def test_a_second_delete_does_not_make_the_first_forgotten(world: World, c
     await world.fs.remove_directory(path("/d"))
 
 
+async def test_a_directory_that_is_removed_too_late_is_there(world: World) -> None:
+    await world.fs.make_directory(path("/d"))
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="DeleteObject", hold=hold))
+    removing = asyncio.create_task(world.fs.remove_directory(path("/d")))
+    await world.emulator.requests.wait_for("DeleteObject")
+    await world.store("/d/f", b"1")
+    hold.set()
+    await removing
+    assert await world.names("/") == ["d/"]
+    await refused(ErrorKind.IS_DIRECTORY, world.store("/d", b"2"))
+
+
 async def test_a_delete_that_takes_long_is_remembered(world: World) -> None:
     now = 0.0
     recent = RecentChanges(lambda: now)

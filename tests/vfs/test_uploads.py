@@ -65,6 +65,18 @@ async def test_a_directory_made_meanwhile_stays_alone(world: World, size: int) -
 
 
 @SIZES
+async def test_a_file_that_became_a_directory_is_not_replaced(world: World, size: int) -> None:
+    await world.store("/d", OLD)
+    async with world.fs.open_writer(path("/d")) as writer:
+        await writer.write(random_bytes(size))
+        await world.fs.delete_file(path("/d"))
+        await world.fs.make_directory(path("/d"))
+        assert await refusal_of_commit(writer) is ErrorKind.IS_DIRECTORY
+    assert await world.keys() == ["d/"]
+    assert await world.open_uploads() == 0
+
+
+@SIZES
 async def test_a_file_is_not_stored_below_another(world: World, size: int) -> None:
     """Which of the two comes too late depends on when the first has looked."""
     async with world.fs.open_writer(path("/f/d/g")) as writer:

@@ -178,7 +178,10 @@ class Publication:
 
     def _is_known_free(self) -> bool:
         """Whether it is known already that there is no file, if none is known."""
-        return self._target.done() and not self._target.result().is_blind
+        if not self._target.done():
+            return False
+        target = self._target.result()
+        return not target.is_blind and not target.etag
 
     def _replaces(self) -> bool:
         """Whether it is known that there is a file."""
@@ -186,6 +189,8 @@ class Publication:
             return bool(self._continues)
         if self._recent.find(self._key) is not None:
             return True
+        if self._recent.is_deleted(self._key):
+            return False
         target = self._target
         return target.done() and not target.cancelled() and bool(target.result().etag)
 
@@ -272,7 +277,7 @@ class Publication:
         try:
             if self._replacing is not None:
                 await asyncio.wait((self._replacing,), timeout=_PUT_PATIENCE_S)
-                await dismiss(self._replacing)
+                await self._give_up()
             if self._completing is not None:
                 await asyncio.wait((self._completing,))
                 if not _has_failed(self._completing):

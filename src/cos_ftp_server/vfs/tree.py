@@ -109,7 +109,8 @@ class Tree:
             if self.recent.find(key) is not None:
                 raise StorageError(ErrorKind.CHANGED, operation="delete", key=key, temporary=True)
             await self.client.delete_object(key, once=True)
-            self.recent.deleted(key)  # from now on: the copy before may have taken long
+            if self.recent.find(key) is None:  # else something lies in that directory by now
+                self.recent.deleted(key)  # from now on: the copy before may have taken long
 
     async def keep_directory(self, path: VirtualPath, *, besides: str) -> None:
         """Make sure that `path` exists without the object `besides`."""
