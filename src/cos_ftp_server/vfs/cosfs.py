@@ -148,7 +148,8 @@ class CosFileSystem:
             raise StorageError(ErrorKind.EXISTS, operation="mkdir", key=path)
         if below_file:
             raise StorageError(ErrorKind.NOT_DIRECTORY, operation="mkdir", key=path)
-        await self._tree.put_marker(path)
+        with self._tree.making(directory_key(path, self._prefix)):
+            await self._tree.put_marker(path)
         self._names.known.add(path)
 
     async def remove_directory(self, path: VirtualPath) -> None:

@@ -158,8 +158,8 @@ class TreeMove:
 
     async def _take_marker_away(self) -> None:
         await self._client.delete_object(self._target)
-        if not any(self._recent.below(self._target).values()):
-            self._recent.deleted(self._target)
+        self._recent.unmark(self._target, now())
+        self._recent.removed(self._target)
 
     # Copying
 
@@ -275,7 +275,7 @@ class TreeMove:
         Each counts as deleted from the start, so that one that is stored anew meanwhile is noticed,
         and stays. So does one that is just being replaced.
         """
-        with self._recent.deleting(*keys):
+        with self._recent.under_way.deleting(*keys):
             return await self._delete_those_that_may_go(keys, prove)
 
     async def _delete_those_that_may_go(self, keys: Collection[str], prove: "_Proof") -> int:
@@ -304,8 +304,12 @@ class TreeMove:
             gone |= deleted
         finally:
             for key, former in formers.items():
-                if key not in gone and self._recent.is_deleted(key):
+                if not self._recent.is_deleted(key):
+                    continue
+                if key not in gone:
                     self._recent.undelete(key, former)
+                elif key.endswith("/"):  # what lies in it may stay: the end of the move will tell
+                    self._recent.unmark(key, now())
         if self._is_copied:
             for twin in map(twins.__getitem__, deleted):
                 # What others have stored or deleted there since is not overwritten.

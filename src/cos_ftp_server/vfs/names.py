@@ -180,7 +180,7 @@ class Names:
         return self._target(key, etag, ErrorKind.NOT_DIRECTORY if below_file else None)
 
     def _target(self, key: str, etag: str, obstacle: ErrorKind | None) -> Target:
-        return Target(key, etag, obstacle, is_blind=self._recent.is_deleting(key))
+        return Target(key, etag, obstacle, is_blind=self._recent.under_way.is_deleting(key))
 
     async def _file_and_directory(self, key: str) -> tuple[str, bool]:
         """Return the ETag of `key`, and whether "key/" is a directory, in one request."""

@@ -16,6 +16,7 @@ __all__ = [
     "join",
     "name_of",
     "parent_of",
+    "prefixes_above",
     "resolve",
 ]
 
@@ -96,6 +97,20 @@ def directory_key(path: VirtualPath, prefix: str = "") -> str:
     ''
     """
     return prefix if path == "/" else f"{prefix}{path[1:]}/"
+
+
+def prefixes_above(key: str) -> list[str]:
+    """Return the key prefixes of the directories that hold `key`, the nearest first.
+
+    >>> prefixes_above("a/b/c"), prefixes_above("a/b/"), prefixes_above("a")
+    (['a/b/', 'a/'], ['a/'], [])
+    """
+    prefixes = []
+    end = key.rstrip("/").rfind("/") + 1
+    while end:
+        prefixes.append(key[:end])
+        end = key[:end].rstrip("/").rfind("/") + 1
+    return prefixes
 
 
 def check_name(path: VirtualPath, prefix: str = "", *, is_directory: bool = False) -> None:

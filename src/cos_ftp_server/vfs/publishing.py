@@ -74,6 +74,7 @@ class Publication:
         self._may_replace = may_replace
         self._continues = continues
         self._holds_turn = False
+        self._has_place = False
         self._is_confirmed = False
         self._is_created = False
         self._sent: tuple[int, int] | None = None  # size and CRC64 of a new object
@@ -145,9 +146,10 @@ class Publication:
 
     async def _send_in_turn(self, body: memoryview, crc: int) -> Stored:
         await self._take_turn()
-        if self._recent.find(self._key) is not None:  # whoever had the turn before has stored it
+        if self._recent.find(self._key) is not None or self._replaces():
+            # Whoever had the turn before has stored it, or a look since then has found it.
             raise self._error(ErrorKind.EXISTS, temporary=False)
-        self._check_place()
+        self._take_place()
         if not self._is_confirmed:
             self._recent.hide(self._key)
         return await self._delivery.send_new(body, crc)
@@ -156,25 +158,40 @@ class Publication:
         """Wait until nobody else replaces the file or makes a new one."""
         await self._recent.turns.take(self._key)
         self._holds_turn = True
+        await self._renew_look()
 
-    def _check_place(self) -> None:
-        """Raise IS_DIRECTORY or NOT_DIRECTORY if a new file has no place here any more."""
-        if obstacle := self._recent.obstacle(self._key):
+    def _take_place(self) -> None:
+        """Say that there may be a file from now on, for who makes a directory of that name.
+
+        Raises IS_DIRECTORY or NOT_DIRECTORY if a new file has no place here any more.
+        """
+        if not self._replaces() and (obstacle := self._recent.obstacle(self._key)):
             raise self._error(obstacle, temporary=False)
+        self._recent.under_way.begin_making(self._key)
+        self._has_place = True
 
     def _end_turn(self) -> None:
+        if self._has_place:
+            self._has_place = False
+            self._recent.under_way.end_making(self._key)
         if self._holds_turn:
             self._holds_turn = False
             self._recent.show(self._key)
             self._recent.turns.give_back(self._key)
 
     async def _renew_look(self) -> None:
-        """Look again at the name if an upload has taken so long that others may have used it."""
+        """Look again at the name if it is so long ago that others may have used it unnoticed.
+
+        That is remembered for no longer. Raises why no file may be there, if so.
+        """
         if self._continues or time.monotonic() - self._looked_at < LIFETIME_S:
             return
+        self._looked_at = time.monotonic()
         target = await self._look()
         self._target = asyncio.get_running_loop().create_future()
         self._target.set_result(target)
+        if refusal := target.refusal():
+            raise refusal
 
     def _is_known_free(self) -> bool:
         """Whether it is known already that there is no file, if none is known."""
@@ -201,8 +218,7 @@ class Publication:
         brings; and who renames or deletes must see it.
         """
         await self._take_turn()
-        if not self._replaces():
-            self._check_place()
+        self._take_place()
         await self.check_continued()
 
     async def _use_turn(
@@ -253,7 +269,6 @@ class Publication:
 
         Without a `crc`, the size is all that can be compared.
         """
-        await self._renew_look()
         if refusal := (await self._target).refusal():
             raise refusal
         complete = partial(

@@ -5,15 +5,17 @@ just done, so changes are remembered for a short time, bounded in number, per bu
 """
 
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Self
 
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import ErrorKind
+from cos_ftp_server.vfs.paths import prefixes_above
 from cos_ftp_server.vfs.turns import Turns
+from cos_ftp_server.vfs.under_way import UnderWay
 
 __all__ = ["LIFETIME_S", "RecentChanges", "Watch"]
 
@@ -57,27 +59,25 @@ class RecentChanges:
     """Object keys, and the directory prefixes that hold them: what is there now, or is gone.
 
     A key that ends with "/" stands for a directory: its marker, or that something lies in it.
-    Those who are about to change an object wait for each other by its key in `turns`.
+    Those who are about to change an object wait for each other by its key in `turns`; whoever makes
+    something new says so in `under_way`, once there is no `obstacle`.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.turns = Turns()
+        self.under_way = UnderWay()
         self._clock = clock
         self._changes: OrderedDict[str, _Change] = OrderedDict()  # the oldest first
         self._by_prefix: dict[str, dict[str, ObjectMeta | None]] = {}
         self._hidden: set[str] = set()
         self._watches: dict[str, set[Watch]] = {}
-        self._deleting: Counter[str] = Counter()
 
     def wrote(self, meta: ObjectMeta) -> None:
         """Remember an object (or a directory marker), and that its directories exist."""
         self._remember(meta.key, meta)
-        directory = _prefix_of(meta.key)
-        while directory:
+        for directory in prefixes_above(meta.key):
             if self.find(directory) is None:
-                marker = ObjectMeta(key=directory, size=0, etag="", modified=meta.modified)
-                self._remember(directory, marker)
-            directory = _prefix_of(directory)
+                self.unmark(directory, meta.modified)
 
     def deleted(self, key: str) -> ObjectMeta | None:
         """Remember that `key` is gone, or about to go; return what was known to be there."""
@@ -91,6 +91,24 @@ class RecentChanges:
             self._remember(key, former)
         elif self._changes.pop(key, None) is not None:
             self._drop(key)
+
+    def unmark(self, directory: str, modified: datetime) -> None:
+        """Remember that a directory is there, or may be, if without a marker."""
+        self._remember(directory, ObjectMeta(key=directory, size=0, etag="", modified=modified))
+
+    def removed(self, directory: str) -> None:
+        """Remember that a directory is gone with all below it; not where somebody has written."""
+        kept = self.written_below(directory)
+        kept.update([prefix for key in kept for prefix in prefixes_above(key)])
+        below = [
+            key
+            for prefix, changes in self._by_prefix.items()
+            if prefix.startswith(directory)
+            for key, meta in changes.items()
+            if meta is not None and key.endswith("/")
+        ]
+        for key in {*below, directory}.difference(kept):
+            self._remember(key, None)
 
     def hide(self, key: str) -> None:
         """Let a new object count as absent: it may still be taken back."""
@@ -114,22 +132,6 @@ class RecentChanges:
         """
         return Watch(key, self._watches, is_hidden=key in self._hidden)
 
-    @contextmanager
-    def deleting(self, *keys: str) -> Iterator[None]:
-        """While it lasts, remember that what counts as deleted may still be there, and stay."""
-        self._deleting.update(keys)
-        try:
-            yield
-        finally:
-            self._deleting.subtract(keys)
-            for key in keys:
-                if not self._deleting[key]:
-                    del self._deleting[key]
-
-    def is_deleting(self, key: str) -> bool:
-        """Whether `key` counts as deleted before it is."""
-        return key in self._deleting
-
     def find(self, key: str) -> ObjectMeta | None:
         """Return the object if it was written lately and not deleted since."""
         change = self._current(key)
@@ -152,15 +154,26 @@ class RecentChanges:
         return listed if change is None else change.meta is not None
 
     def obstacle(self, key: str) -> ErrorKind | None:
-        """Say why what was made lately leaves no place for a new file at `key`, if it does."""
-        if self.find(f"{key}/") is not None:
+        """Say why nothing has a place at `key`, as far as this server knows, if it has none.
+
+        A file has none where there is a directory, nor a directory where there is a file, nor
+        either below a file: if that was made lately, or is being made, or has not yet gone. What
+        is there already has its place.
+        """
+        if self.find(key) is not None:
+            return None
+        if key.endswith("/"):
+            if self._may_be_there(key[:-1]):
+                return ErrorKind.EXISTS
+        elif self._may_be_there(f"{key}/"):
             return ErrorKind.IS_DIRECTORY
-        directory = _prefix_of(key)
-        while directory:
-            if self.find(directory[:-1]) is not None:
+        for directory in prefixes_above(key):
+            if self._may_be_there(directory[:-1]):
                 return ErrorKind.NOT_DIRECTORY
-            directory = _prefix_of(directory)
         return None
+
+    def _may_be_there(self, key: str) -> bool:
+        return self.under_way.may_be_there(key) or self.find(key) is not None
 
     def below(self, prefix: str) -> Mapping[str, ObjectMeta | None]:
         """Return the changes to the entries directly in the directory `prefix`, by key."""

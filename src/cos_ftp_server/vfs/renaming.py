@@ -62,20 +62,23 @@ class FileRename:
         begun = time.monotonic()
         # Who appends to the target must see that it is replaced.
         async with tree.recent.turns.turn(key):
-            found, (stored, is_new) = await together(
-                tree.look_at_target(target), self._copy_object(key, options)
-            )
-            if is_new and (refusal := found.refusal()):
-                await tree.client.delete_object(key)
-                raise refusal
-            self._is_copied = True
-            tree.recent.wrote(
-                ObjectMeta(
-                    key=key, size=meta.size, etag=stored.etag, modified=now(), crc64=meta.crc64
-                )
-            )
+            with tree.making(key):
+                await self._copy_in_turn(target, key, options)
         if time.monotonic() - begun > _LONG_COPY_S:
             await self._check_unchanged()
+
+    async def _copy_in_turn(self, target: VirtualPath, key: str, options: ObjectOptions) -> None:
+        tree, meta = self._tree, self._meta
+        found, (stored, is_new) = await together(
+            tree.look_at_target(target), self._copy_object(key, options)
+        )
+        if is_new and (refusal := found.refusal()):
+            await tree.client.delete_object(key)
+            raise refusal
+        self._is_copied = True
+        tree.recent.wrote(
+            ObjectMeta(key=key, size=meta.size, etag=stored.etag, modified=now(), crc64=meta.crc64)
+        )
 
     async def _check_unchanged(self) -> None:
         """Raise CHANGED if somebody else has replaced the source meanwhile: it must stay.
@@ -127,7 +130,7 @@ class DirectoryRename:
         old, new = directory_key(self.source, tree.prefix), directory_key(target, tree.prefix)
         move = TreeMove(tree, old, new)
         await tree.cleanups.see_through(
-            self._finish(move, old), may_break_off=lambda: move.may_break_off
+            self._move(move, old, new), may_break_off=lambda: move.may_break_off
         )
 
     async def _check_free(self, target: VirtualPath) -> None:
@@ -140,13 +143,17 @@ class DirectoryRename:
         if below_file:
             raise StorageError(ErrorKind.NOT_DIRECTORY, operation="rename", key=target)
 
-    async def _finish(self, move: TreeMove, old: str) -> None:
+    async def _move(self, move: TreeMove, old: str, new: str) -> None:
+        with self._tree.making(new), self._tree.recent.under_way.making(old):
+            try:
+                await move.run()
+            finally:
+                self._tree.names.known.discard(self.source)
+            self._tree.recent.removed(old)
+            await self._keep_parent(old)
+
+    async def _keep_parent(self, old: str) -> None:
         tree = self._tree
-        try:
-            await move.run()
-        finally:
-            tree.names.known.discard(self.source)
-        tree.recent.deleted(old)
         try:
             await tree.keep_directory(parent_of(self.source), besides=old)
         except StorageError as error:

@@ -5,7 +5,8 @@ Owns that a directory outlives its last entry. It must not know how files are re
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -93,7 +94,7 @@ class Tree:
         former = self.recent.deleted(key)
         directory = parent_of(path)
         try:
-            with self.recent.deleting(key):
+            with self.recent.under_way.deleting(key):
                 kept, _ = await together(self._survives(directory, besides=key), first)
                 if not kept:
                     await self.put_marker(directory)
@@ -120,6 +121,18 @@ class Tree:
     async def _survives(self, path: VirtualPath, *, besides: str) -> bool:
         key = directory_key(path, self.prefix)
         return path == ROOT or await self.names.has_entries(key, besides=besides)
+
+    @contextmanager
+    def making(self, key: str) -> Iterator[None]:
+        """While it lasts, `key` may come to be a file, or a directory ("…/").
+
+        Raises EXISTS, IS_DIRECTORY or NOT_DIRECTORY for what has been made since the caller looked
+        at the store, or is being made.
+        """
+        if obstacle := self.recent.obstacle(key):
+            raise StorageError(obstacle, operation="create", key=key)
+        with self.recent.under_way.making(key):
+            yield
 
     async def put_marker(self, path: VirtualPath) -> None:
         """Store the object that makes `path` a directory, whatever lies in it."""
