@@ -111,6 +111,25 @@ async def test_the_log_says_why_though_the_client_does_not_wait(
     assert any("outcome=552 File too large." in line for line in caplog.messages)
 
 
+async def test_what_is_thrown_away_is_not_counted(
+    log_in: Login, file_system: FailsInWriteFileSystem, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It comes while the store still removes what was sent to it."""
+    caplog.set_level(logging.INFO)
+    async with log_in(file_system) as client:
+        reader, writer = await client.open_data()
+        await client.expect("STOR a", 150)
+        writer.write(MUCH)
+        await file_system.failed.wait()
+        writer.write_eof()
+        assert await reader.read() == b""  # the server has had all of it
+        file_system.release.set()
+        assert (await client.reply()).code == 552
+        await client.expect("NOOP", 200)
+    (line,) = [line for line in caplog.messages if line.startswith("transfer ")]
+    assert " bytes=1000 " in line
+
+
 @pytest.mark.parametrize(
     ("command", "outcome"),
     [

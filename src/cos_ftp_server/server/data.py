@@ -133,6 +133,7 @@ class DataConnection(asyncio.BufferedProtocol):
         self._moved_at_check = 0
         self._discard_timer: asyncio.TimerHandle | None = None
         self.received = 0
+        """Bytes that a sink was given; what is thrown away does not count."""
         self.sent = 0
 
     @property
@@ -246,7 +247,8 @@ class DataConnection(asyncio.BufferedProtocol):
             self._require_transport().pause_reading()
             return
         sink.advance(nbytes)
-        self.received += nbytes
+        if not self.is_discarding:
+            self.received += nbytes
         self._window = sink.window() or None
         if self._window is None:
             self._require_transport().pause_reading()
