@@ -107,7 +107,7 @@ class CosClient(MultipartClient):
         if if_match:
             headers["If-Match"] = if_match
         request = self._request(
-            "get object", "GET", key, headers=headers, patience=self._limits.body
+            "get object", "GET", key, headers=headers, patience=self._limits.download
         )
         stream = await self._channel.stream(request)
         try:
@@ -162,7 +162,7 @@ class CosClient(MultipartClient):
             key,
             headers=headers,
             body=body,
-            patience=self._limits.body,
+            patience=self._limits.upload,
             once=forbid_overwrite,
         )
         return await self._channel.call(request, self._read_stored)

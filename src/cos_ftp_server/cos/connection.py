@@ -38,7 +38,7 @@ class Patience:
     `idle_s`: without a byte in either direction, while it is the store's turn. `total_s`: for all
     of one attempt, connecting included; None: as long as bytes flow. `answer_s`: from the moment
     the store's system has all of the request until the answer is complete, or the head of one that
-    is streamed; None: as long as the rest allows.
+    is streamed, with bytes or without any; None: as long as the rest allows.
     """
 
     idle_s: float
@@ -228,7 +228,7 @@ class Connection(asyncio.BufferedProtocol):
             self._fail(HttpError(Trouble.TOO_SLOW))
             return
         moved = self._moved + gone
-        if moved != self._moved_at_check or self._waiter is None:
+        if moved != self._moved_at_check or self._waiter is None or self._is_answering(gone):
             self._moved_at_check, self._moved_since = moved, now
         elif now - self._moved_since >= self._idle_s:
             self._fail(HttpError(Trouble.TIMEOUT))
@@ -238,6 +238,11 @@ class Connection(asyncio.BufferedProtocol):
         if self._answer_s is None or not self._awaits_answer:
             return False
         return now - self._gone_since >= self._answer_s
+
+    def _is_answering(self, gone: int) -> bool:
+        """Whether only the answer is missing, which has a time of its own: no byte is expected."""
+        has_all = self._is_sent and gone == self._written
+        return has_all and self._answer_s is not None and self._awaits_answer
 
     def _unacknowledged(self) -> int:
         """Bytes on their way to the store: a slow line takes minutes for the kernel's part."""

@@ -88,7 +88,7 @@ class MultipartClient:
             key,
             query=(("partNumber", str(number)), ("uploadId", upload_id)),
             body=body,
-            patience=self._limits.body,
+            patience=self._limits.upload,
         )
         return await self._channel.call(
             request, lambda reply: parse_stored(reply.headers, self.dialect)

@@ -45,7 +45,7 @@ class Timeouts:
     """How long to wait, in seconds.
 
     `connect_s`: TCP and TLS. `idle_s`: without a byte, in either direction. `total_s`: one attempt
-    of a request that carries no object, and the answer to one that does. `slow_idle_s` and
+    of a request that carries no object, and the answer to an upload. `slow_idle_s` and
     `slow_total_s` are for what COS may work on for minutes before it answers: copy and complete
     (the official SDK gives a complete 20 minutes).
     """
@@ -62,9 +62,13 @@ class Limits:
     """The kinds of patience that requests need."""
 
     quick: Patience
-    body: Patience
-    """For objects' contents, in either direction: any time, as long as bytes flow; but the answer
-    to an upload, and the head of a download, may take no longer than any other."""
+    upload: Patience
+    """Any time, as long as bytes flow; then as long for the answer as for any other request. It may
+    be silent all that time: where a proxy buffers, the store gets the last bytes long after the
+    proxy's system has acknowledged them, and who gave up would send all of them again."""
+    download: Patience
+    """Any time, as long as bytes flow; its head is expected as they are, since asking again costs
+    nothing."""
     slow: Patience
 
 
@@ -136,7 +140,8 @@ class Transport:
         self._pool = pool
         self.limits = Limits(
             quick=Patience(idle_s=timeouts.idle_s, total_s=timeouts.total_s, answer_s=None),
-            body=Patience(idle_s=timeouts.idle_s, total_s=None, answer_s=timeouts.total_s),
+            upload=Patience(idle_s=timeouts.idle_s, total_s=None, answer_s=timeouts.total_s),
+            download=Patience(idle_s=timeouts.idle_s, total_s=None, answer_s=timeouts.idle_s),
             slow=Patience(
                 idle_s=timeouts.slow_idle_s, total_s=timeouts.slow_total_s, answer_s=None
             ),
