@@ -108,7 +108,9 @@ class TreeMove:
             page = await self._client.list_objects(self._source, marker=marker, max_keys=_PAGE)
             marker = page.next_marker
             found: dict[str, ObjectMeta | None] = {
-                meta.key: meta for meta in page.objects if not self._recent.is_hidden(meta.key)
+                meta.key: meta
+                for meta in page.objects
+                if not self._recent.under_way.is_hidden(meta.key)
             }
             while unlisted and (not marker or unlisted[0] <= marker):
                 found.setdefault(unlisted.popleft(), None)
@@ -179,7 +181,7 @@ class TreeMove:
                     raise
             else:
                 return
-        with self._recent.watch(key) as watch:
+        with self._recent.under_way.watch(key) as watch:
             meta = await self._find(key)
         if meta is not None and not watch.was_hidden:
             await self._copy_version(meta)

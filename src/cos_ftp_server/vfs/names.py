@@ -15,8 +15,9 @@ from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
 from cos_ftp_server.vfs.concurrency import first_success, together
 from cos_ftp_server.vfs.paths import ROOT, ancestors, directory_key, file_key
-from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges, Watch
+from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges
 from cos_ftp_server.vfs.stretches import Stretch, Stretches
+from cos_ftp_server.vfs.under_way import Watch
 
 __all__ = ["KnownDirectories", "Names", "Target", "check_visible"]
 
@@ -101,7 +102,7 @@ class Names:
     async def head_file(self, path: VirtualPath) -> ObjectMeta:
         """Return the object of the file at `path`. Raises NOT_FOUND."""
         key = file_key(path, self._prefix)
-        with self._recent.watch(key) as watch:
+        with self._recent.under_way.watch(key) as watch:
             meta = await self._client.head_object(key)
         check_visible(key, watch)
         return meta
@@ -146,7 +147,7 @@ class Names:
 
     def _is_visible(self, key: str) -> bool:
         """Whether what is listed at `key` counts."""
-        return not self._recent.is_deleted(key) and not self._recent.is_hidden(key)
+        return not self._recent.is_deleted(key) and not self._recent.under_way.is_hidden(key)
 
     def known_target(self, path: VirtualPath) -> Target | None:
         """Say what stands in the way of a file at `path`, None if the store must be asked."""

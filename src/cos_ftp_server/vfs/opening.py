@@ -35,7 +35,7 @@ class OpenReader:
     async def __aenter__(self) -> Download:
         client, key = self._tree.client, file_key(self._path, self._tree.prefix)
         opened = ObjectRange(client, key, self._offset, None)
-        with self._tree.recent.watch(key) as watch:
+        with self._tree.recent.under_way.watch(key) as watch:
             meta = await self._open(opened)
         try:
             check_visible(key, watch)

@@ -151,7 +151,7 @@ class Publication:
             raise self._error(ErrorKind.EXISTS, temporary=False)
         self._take_place()
         if not self._is_confirmed:
-            self._recent.hide(self._key)
+            self._recent.under_way.hide(self._key)
         return await self._delivery.send_new(body, crc)
 
     async def _take_turn(self) -> None:
@@ -176,7 +176,7 @@ class Publication:
             self._recent.under_way.end_making(self._key)
         if self._holds_turn:
             self._holds_turn = False
-            self._recent.show(self._key)
+            self._recent.under_way.show(self._key)
             self._recent.turns.give_back(self._key)
 
     async def _renew_look(self) -> None:

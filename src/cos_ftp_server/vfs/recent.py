@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
 
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import ErrorKind
@@ -17,7 +16,7 @@ from cos_ftp_server.vfs.paths import prefixes_above
 from cos_ftp_server.vfs.turns import Turns
 from cos_ftp_server.vfs.under_way import UnderWay
 
-__all__ = ["LIFETIME_S", "RecentChanges", "Watch"]
+__all__ = ["LIFETIME_S", "RecentChanges"]
 
 LIFETIME_S = 10.0
 """How long a change is remembered; so nothing that was seen before may be believed for longer."""
@@ -34,27 +33,6 @@ class _Change:
     expires: float
 
 
-class Watch:
-    """A context that notes whether `key` was hidden while it lasted, even for a moment."""
-
-    __slots__ = ("_key", "_watches", "was_hidden")
-
-    def __init__(self, key: str, watches: dict[str, set["Watch"]], *, is_hidden: bool) -> None:
-        self._key = key
-        self._watches = watches
-        self.was_hidden = is_hidden
-
-    def __enter__(self) -> Self:
-        self._watches.setdefault(self._key, set()).add(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        watches = self._watches[self._key]
-        watches.discard(self)
-        if not watches:
-            del self._watches[self._key]
-
-
 class RecentChanges:
     """Object keys, and the directory prefixes that hold them: what is there now, or is gone.
 
@@ -69,8 +47,6 @@ class RecentChanges:
         self._clock = clock
         self._changes: OrderedDict[str, _Change] = OrderedDict()  # the oldest first
         self._by_prefix: dict[str, dict[str, ObjectMeta | None]] = {}
-        self._hidden: set[str] = set()
-        self._watches: dict[str, set[Watch]] = {}
 
     def wrote(self, meta: ObjectMeta) -> None:
         """Remember an object (or a directory marker), and that its directories exist."""
@@ -109,28 +85,6 @@ class RecentChanges:
         ]
         for key in {*below, directory}.difference(kept):
             self._remember(key, None)
-
-    def hide(self, key: str) -> None:
-        """Let a new object count as absent: it may still be taken back."""
-        self._hidden.add(key)
-        for watch in self._watches.get(key, ()):
-            watch.was_hidden = True
-
-    def show(self, key: str) -> None:
-        """End that, if it was so."""
-        self._hidden.discard(key)
-
-    def is_hidden(self, key: str) -> bool:
-        """Whether what the store may have at `key` is nobody's business yet."""
-        return key in self._hidden
-
-    def watch(self, key: str) -> Watch:
-        """Return the context in which to ask the store for an object that may be hidden.
-
-        Neither before nor after would do: it may be hidden, and taken back, while the question or
-        the answer is under way.
-        """
-        return Watch(key, self._watches, is_hidden=key in self._hidden)
 
     def find(self, key: str) -> ObjectMeta | None:
         """Return the object if it was written lately and not deleted since."""

@@ -1,16 +1,38 @@
-"""What is being made and deleted at this moment, so that no name becomes a file and a directory.
+"""What is being made and deleted at this moment: who may see it, and what else may be made.
 
-A store would let both be: "d" and "d/x" are two keys like any other. It must not know what is made
-there, nor how.
+A store lets a name be a file and a directory, since "d" and "d/x" are two keys like any other: that
+it is one of them is seen to here. It must not know what is made there, nor how.
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
 
 from cos_ftp_server.vfs.paths import prefixes_above
 
-__all__ = ["UnderWay"]
+__all__ = ["UnderWay", "Watch"]
+
+
+class Watch:
+    """A context that notes whether `key` was hidden while it lasted, even for a moment."""
+
+    __slots__ = ("_key", "_watches", "was_hidden")
+
+    def __init__(self, key: str, watches: dict[str, set["Watch"]], *, is_hidden: bool) -> None:
+        self._key = key
+        self._watches = watches
+        self.was_hidden = is_hidden
+
+    def __enter__(self) -> Self:
+        self._watches.setdefault(self._key, set()).add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        watches = self._watches[self._key]
+        watches.discard(self)
+        if not watches:
+            del self._watches[self._key]
 
 
 class UnderWay:
@@ -19,6 +41,14 @@ class UnderWay:
     def __init__(self) -> None:
         self._made: Counter[str] = Counter()
         self._deleted: Counter[str] = Counter()
+        self._hidden: set[str] = set()
+        self._watches: dict[str, set[Watch]] = {}
+
+    def may_be_there(self, key: str) -> bool:
+        """Whether somebody makes it, or has not yet deleted it."""
+        return key in self._made or key in self._deleted
+
+    # Making
 
     def begin_making(self, key: str) -> None:
         """Take note that there may be something at `key` from now on, hence its directories too."""
@@ -40,6 +70,8 @@ class UnderWay:
         finally:
             self.end_making(key)
 
+    # Deleting
+
     @contextmanager
     def deleting(self, *keys: str) -> Iterator[None]:
         """While it lasts, what counts as deleted may still be there, and stay."""
@@ -54,9 +86,29 @@ class UnderWay:
         """Whether `key` counts as deleted before it is."""
         return key in self._deleted
 
-    def may_be_there(self, key: str) -> bool:
-        """Whether somebody makes it, or has not yet deleted it."""
-        return key in self._made or key in self._deleted
+    # Hiding
+
+    def hide(self, key: str) -> None:
+        """Let a new object count as absent: it may still be taken back."""
+        self._hidden.add(key)
+        for watch in self._watches.get(key, ()):
+            watch.was_hidden = True
+
+    def show(self, key: str) -> None:
+        """End that, if it was so."""
+        self._hidden.discard(key)
+
+    def is_hidden(self, key: str) -> bool:
+        """Whether what the store may have at `key` is nobody's business yet."""
+        return key in self._hidden
+
+    def watch(self, key: str) -> Watch:
+        """Return the context in which to ask the store for an object that may be hidden.
+
+        Neither before nor after would do: it may be hidden, and taken back, while the question or
+        the answer is under way.
+        """
+        return Watch(key, self._watches, is_hidden=key in self._hidden)
 
 
 def _decrease(counter: Counter[str], name: str) -> None:
