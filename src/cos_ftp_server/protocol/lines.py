@@ -58,14 +58,10 @@ class LineBuffer:
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self._limit = limit
-        self._buffer = bytearray()
+        self.pending = bytearray()
+        """What was received and has not been taken; only to be looked at."""
         self._cut_telnet = b""  # the beginning of a Telnet command, at most two bytes
         self._is_skipping = False  # within a line that has been reported as too long
-
-    @property
-    def pending_bytes(self) -> int:
-        """How many bytes are held."""
-        return len(self._buffer) + len(self._cut_telnet)
 
     def receive_data(self, data: bytes) -> None:
         """Take what the client sent."""
@@ -74,34 +70,29 @@ class LineBuffer:
         if self._is_skipping:
             _, line_end, data = data.partition(_LF)
             self._is_skipping = not line_end
-        self._buffer += data
-        # The CR of its line end may be among the bytes of a line that is just short enough.
-        kept = self._buffer.rfind(_LF) + 1 + self._limit + 2
-        del self._buffer[kept:]
+        self.pending += data
+        if len(self.pending) > self._limit:
+            # The CR of its line end may be among the bytes of a line that is just short enough.
+            kept = self.pending.rfind(_LF) + 1 + self._limit + 2
+            del self.pending[kept:]
 
     def next_line(self) -> bytes | NeedData:
         """Return the next line without its LF or CRLF, or `NEED_DATA`.
 
         Raises LineTooLong, once for each such line, in its place among the others.
         """
-        end = self._buffer.find(_LF)
+        end = self.pending.find(_LF)
         if end < 0:
-            if len(self._buffer) > self._limit + 1:
-                self._buffer.clear()
+            if len(self.pending) > self._limit + 1:
+                self.pending.clear()
                 self._is_skipping = True
                 raise LineTooLong
             return NEED_DATA
-        line = bytes(self._buffer[:end]).removesuffix(b"\r")
-        del self._buffer[: end + 1]
+        line = bytes(self.pending[:end]).removesuffix(b"\r")
+        del self.pending[: end + 1]
         if len(line) > self._limit:
             raise LineTooLong
         return line.lstrip(_STRAY_COMMANDS)
-
-    def clear(self) -> None:
-        """Forget everything: what came before a TLS handshake must not be read after it."""
-        self._buffer.clear()
-        self._cut_telnet = b""
-        self._is_skipping = False
 
     def _strip_telnet(self, data: bytes) -> bytes:
         self._cut_telnet = b""

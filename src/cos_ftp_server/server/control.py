@@ -1,7 +1,8 @@
 """The control connection: bytes in, commands in a bounded queue; replies out, with back-pressure.
 
 Only moves and cuts bytes: who acts on a command, and when, is none of its business. A switch to TLS
-would `pause_reading`, clear line buffer and queue, and upgrade the transport, all of it here.
+would `pause_reading`, begin a new line buffer and queue, since what came before a handshake must not
+be read after it, and upgrade the transport, all of it here.
 """
 
 import asyncio
@@ -237,26 +238,28 @@ class ControlConnection(asyncio.Protocol):
             self._gone.set_result(None)
 
     def _fill_queue(self) -> None:
-        while len(self.queue) < _MAX_QUEUED:
+        queue, lines = self.queue, self._lines
+        while lines.pending and len(queue) < _MAX_QUEUED:
             try:
-                line = self._lines.next_line()
+                line = lines.next_line()
             except ProtocolError as error:  # too long
                 self._unended_bytes = 0
-                self.queue.append(BadLine(error, "(too long)"))
+                queue.append(BadLine(error, "(too long)"))
                 continue
             if line is NEED_DATA:
                 break
             self._unended_bytes = 0
             try:
-                self.queue.append(parse_command(line))
+                queue.append(parse_command(line))
             except ProtocolError as error:
-                self.queue.append(BadLine(error, loggable(line)))
-        self._pace_reading()
+                queue.append(BadLine(error, loggable(line)))
+        is_full = len(queue) >= _MAX_QUEUED
+        if is_full is not self._is_paused:
+            self._pace_reading(is_full)
 
-    def _pace_reading(self) -> None:
+    def _pace_reading(self, is_full: bool) -> None:
         """Pause only while the queue is full: `take`, which needs a line, is all that resumes."""
-        is_full = len(self.queue) >= _MAX_QUEUED
-        if is_full is self._is_paused or self._transport is None or self.is_eof:
+        if self._transport is None or self.is_eof:
             return
         self._is_paused = is_full
         if is_full:
