@@ -4,6 +4,7 @@ import ipaddress
 import posixpath
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from cos_ftp_server.errors import ErrorKind, StorageError
@@ -12,7 +13,9 @@ __all__ = ["BucketAddress", "Origin", "check_key", "encode", "encode_path"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _UNRESERVED = "-_.~"  # RFC 3986 section 2.3, beside letters and digits
-_is_plain = re.compile(r"[A-Za-z0-9._~-]*").fullmatch  # as most names are: a third of the time
+# As most names are: it takes a third of the time to see that.
+_is_plain = re.compile(r"[A-Za-z0-9._~-]*").fullmatch
+_is_plain_path = re.compile(r"[A-Za-z0-9._~/-]*").fullmatch
 
 
 def encode(text: str) -> str:
@@ -30,7 +33,7 @@ def encode_path(text: str) -> str:
     >>> encode_path("a b/c+d")
     'a%20b/c%2Bd'
     """
-    return text if _is_plain(text) else quote(text, "/" + _UNRESERVED)
+    return text if _is_plain_path(text) else quote(text, "/" + _UNRESERVED)
 
 
 def check_key(key: str, max_bytes: int, operation: str) -> None:
@@ -44,8 +47,7 @@ def check_key(key: str, max_bytes: int, operation: str) -> None:
         raise StorageError(ErrorKind.BAD_NAME, operation=operation, key=key)
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Whom to connect to; `host` is a name or an address, without brackets."""
 
     is_secure: bool
