@@ -28,15 +28,15 @@ def _escape(text: str) -> str:
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def _argument(record: logging.LogRecord, kind: type[StorageError] | type[Transfer]) -> object:
-    """Return the first argument of the line that is a `kind`."""
+def _failure(record: logging.LogRecord) -> StorageError | None:
+    """Return the first argument of the line that is an error of the store."""
     arguments = record.args if isinstance(record.args, tuple) else ()
-    return next((argument for argument in arguments if isinstance(argument, kind)), None)
+    return next((argument for argument in arguments if isinstance(argument, StorageError)), None)
 
 
 def _transfer(record: logging.LogRecord) -> Transfer | None:
-    found = _argument(record, Transfer)
-    return found if isinstance(found, Transfer) else None
+    """Return the transfer whose end the line tells."""
+    return record.msg if isinstance(record.msg, Transfer) else None
 
 
 class TextFormatter(logging.Formatter):
@@ -94,7 +94,7 @@ class JsonFormatter(logging.Formatter):
         }
         if session := session_of(record):
             fields |= {"session": session.session, "peer": session.peer, "user": session.user}
-        failure = _argument(record, StorageError)
+        failure = _failure(record)
         if transfer := _transfer(record):
             failure = transfer.failure
             fields |= {
@@ -105,7 +105,7 @@ class JsonFormatter(logging.Formatter):
                 "outcome": transfer.outcome,
                 "reply": transfer.reply,
             }
-        if isinstance(failure, StorageError):
+        if failure is not None:
             fields |= {
                 "cos_operation": failure.operation,
                 "cos_status": failure.status,

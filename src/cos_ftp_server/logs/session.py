@@ -80,9 +80,7 @@ class SessionLogger(logging.LoggerAdapter[logging.Logger]):
         log = transfer_logger
         if log.isEnabledFor(logging.INFO):
             extra = {"session": self.context}
-            record = log.makeRecord(
-                log.name, logging.INFO, "", 0, "%s", (transfer,), None, extra=extra
-            )
+            record = log.makeRecord(log.name, logging.INFO, "", 0, transfer, (), None, extra=extra)
             log.handle(record)
 
     def process(

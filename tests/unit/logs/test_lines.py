@@ -37,7 +37,7 @@ FORMATTERS = [TextFormatter(), JsonFormatter()]
 
 
 def record(
-    text: str, *arguments: object, session: SessionContext | None = None
+    text: object, *arguments: object, session: SessionContext | None = None
 ) -> logging.LogRecord:
     made = logging.LogRecord("a.logger", logging.WARNING, "", 0, text, arguments, None)
     made.created, made.msecs = 1_777_777_777.25, 250.0
@@ -78,7 +78,7 @@ def test_text_in_a_session() -> None:
 
 def test_text_of_a_transfer_names_what_the_store_said() -> None:
     failed = transfer(outcome=451, reply="Store not available.", failure=FAILURE)
-    assert TextFormatter().format(record("%s", failed)) == head() + (
+    assert TextFormatter().format(record(failed)) == head() + (
         "transfer verb=STOR path='/d/a file' bytes=3 seconds=0.031 outcome=451 "
         "code=SlowDown request_id=NWQx Store not available."
     )
@@ -111,7 +111,7 @@ def test_json_of_a_failure() -> None:
 
 def test_json_of_a_transfer() -> None:
     session = SessionContext(7, "192.0.2.1", "bob")
-    fields = json.loads(JsonFormatter().format(record("%s", transfer(), session=session)))
+    fields = json.loads(JsonFormatter().format(record(transfer(), session=session)))
     expected = {
         "session": 7,
         "peer": "192.0.2.1",
@@ -126,7 +126,7 @@ def test_json_of_a_transfer() -> None:
     assert expected.items() <= fields.items()
     assert "cos_code" not in fields
     failed = transfer(outcome=451, failure=FAILURE)
-    assert json.loads(JsonFormatter().format(record("%s", failed)))["cos_request_id"] == "NWQx"
+    assert json.loads(JsonFormatter().format(record(failed)))["cos_request_id"] == "NWQx"
 
 
 def raised(text: str) -> logging.LogRecord:
@@ -153,7 +153,7 @@ def test_no_name_begins_a_line_or_steers_a_terminal(user: str, path: str, detail
     for formatter in FORMATTERS:
         for line in (
             formatter.format(record("%s %s", path, failure, session=session)),
-            formatter.format(record("%s", transfer(path=path), session=session)),
+            formatter.format(record(transfer(path=path), session=session)),
         ):
             assert line.splitlines() == [line]
             assert {unicodedata.category(c) for c in line}.isdisjoint({"Cc", "Cs", "Zl", "Zp"})
@@ -170,7 +170,7 @@ XFERLOG = re.compile(
 
 def xferlog(**changes: Any) -> re.Match[str]:
     session = SessionContext(7, "192.0.2.1", "bob")
-    line = XferlogFormatter().format(record("%s", transfer(**changes), session=session))
+    line = XferlogFormatter().format(record(transfer(**changes), session=session))
     found = XFERLOG.fullmatch(line)
     assert found, line
     return found
@@ -190,9 +190,9 @@ def test_no_name_breaks_the_fields_of_xferlog(path: str) -> None:
 
 
 def test_xferlog_has_files_only() -> None:
-    lines = [record("%s", transfer(verb=verb)) for verb in ("STOR", "STOU", "APPE", "RETR")]
+    lines = [record(transfer(verb=verb)) for verb in ("STOR", "STOU", "APPE", "RETR")]
     assert all(map(is_in_xferlog, lines))
-    others = [record("%s", transfer(verb="LIST")), record("transfer verb=STOR"), record("%s", 1)]
+    others = [record(transfer(verb="LIST")), record("transfer verb=STOR"), record("%s", 1)]
     assert not any(map(is_in_xferlog, others))
 
 
