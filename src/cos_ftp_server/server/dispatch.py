@@ -38,11 +38,12 @@ _LINGER_SECONDS = 10.0
 class _Transfer:
     exchange: Exchange
     task: asyncio.Task[Reply]
+    is_running: bool = True
 
     @property
     def has_ended(self) -> bool:
         """Whether its reply is due, and not to be left to the command that has aborted it."""
-        return self.task.done() and not self.exchange.is_aborted
+        return not (self.is_running or self.exchange.is_aborted)
 
     @property
     def outcome(self) -> Reply:
@@ -299,16 +300,16 @@ class Dispatcher:
 
     def _start_transfer(self, exchange: Exchange) -> _Transfer:
         self._session.transfer = exchange
-        task = self._loop.create_task(self._run_transfer(exchange))
-        task.add_done_callback(lambda _: self._wake())
-        return _Transfer(exchange, task)
+        transfer = _Transfer(exchange, self._loop.create_task(self._perform(exchange)))
 
-    async def _run_transfer(self, exchange: Exchange) -> Reply:
-        try:
-            return await self._perform(exchange)
-        finally:
-            # At once: the timer may fire before this session's own task hears of the end.
+        def ended(_: asyncio.Task[Reply]) -> None:
+            # Together: the timer may fire before this session's own task hears of the end.
+            transfer.is_running = False
             self._idle_since = self._loop.time()
+            self._wake()
+
+        transfer.task.add_done_callback(ended)
+        return transfer
 
     async def _end_transfer(self, transfer: _Transfer) -> None:
         self._transfer = self._session.transfer = None
@@ -390,10 +391,8 @@ class Dispatcher:
 
     def _deadline(self) -> float:
         """Return when the client must have sent something, a login at first."""
-        config, session = self._services.config, self._session
-        if self._serving is not None or (
-            self._transfer is not None and not self._transfer.task.done()
-        ):
+        config, session, transfer = self._services.config, self._session, self._transfer
+        if self._serving is not None or (transfer is not None and transfer.is_running):
             return self._loop.time() + config.idle_timeout_seconds
         idle = self._idle_since + config.idle_timeout_seconds
         if session.is_logged_in:
