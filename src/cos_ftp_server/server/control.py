@@ -1,8 +1,8 @@
 """The control connection: bytes in, commands in a bounded queue; replies out, with back-pressure.
 
 Only moves and cuts bytes: who acts on a command, and when, is none of its business. A switch to TLS
-would `pause_reading`, begin a new line buffer and queue, since what came before a handshake must not
-be read after it, and upgrade the transport, all of it here.
+would `pause_reading`, begin with an empty line buffer and queue (what came before the handshake
+must not be read after it), and upgrade the transport, all of it here.
 """
 
 import asyncio
@@ -180,7 +180,8 @@ class ControlConnection(asyncio.Protocol):
         """Return what to ask the kernel about, None when it is closed, or about to be."""
         if self._transport is None or self._transport.is_closing():
             return None
-        return cast(socket.socket, self._transport.get_extra_info("socket"))
+        sock: socket.socket = self._transport.get_extra_info("socket")
+        return sock
 
     def close(self) -> None:
         """Close once everything is sent, without waiting for it."""
