@@ -201,8 +201,8 @@ class Upload:
 
     def _open_buffer(self) -> PartBuffer | None:
         """Begin the next part; None if so many are under way that one must end first."""
-        most = _PARTS_IN_COMPANY if self._engine.slots.locked() else _PARTS_AHEAD
-        if len(self._sending) >= most:
+        ahead = len(self._sending)
+        if ahead >= _PARTS_AHEAD or (ahead >= _PARTS_IN_COMPANY and self._engine.slots.locked()):
             return None
         ladder, least = self._engine.ladder, self._engine.client.dialect.min_part_bytes
         number = self._number + 1
