@@ -191,10 +191,10 @@ class Download:
             self._give_back(self._ahead.popleft())
 
     async def _pass_on(self, source: ObjectRange) -> bytes | memoryview:
-        if chunk := source.take():
-            return chunk
         if not source.left:
             return b""
+        if chunk := source.take():
+            return chunk
         if self._passing is None:  # for other ranges, too, which may have more left than this one
             self._passing = memoryview(bytearray(min(_DIRECT_CHUNK, self._meta.size)))
         return self._passing[: await source.read_into(self._passing)]
