@@ -164,8 +164,8 @@ class Channel:
         )
         return self._address.target(request.key, query), headers
 
-    async def _exchange(self, request: Request, target: str, headers: dict[str, str]) -> Reply:
-        return await self._transport.exchange(
+    def _exchange(self, request: Request, target: str, headers: dict[str, str]) -> Awaitable[Reply]:
+        return self._transport.exchange(
             self._address.origin,
             request.method,
             target,
@@ -175,8 +175,8 @@ class Channel:
             once=request.once,
         )
 
-    async def _open(self, request: Request, target: str, headers: dict[str, str]) -> Stream:
-        return await self._transport.open(
+    def _open(self, request: Request, target: str, headers: dict[str, str]) -> Awaitable[Stream]:
+        return self._transport.open(
             self._address.origin, request.method, target, headers, request.patience
         )
 
