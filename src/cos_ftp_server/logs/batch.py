@@ -36,18 +36,51 @@ class Sink(Protocol):
 
 
 class BatchHandler(logging.Handler):
-    """Formats lines and hands them to a thread that writes them, a batch at a time.
+    """Formats each line once, for all that `write_to` has named."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self._batches: list[_Batch] = []
+
+    def write_to(self, sink: Sink) -> None:
+        """Write to `sink` as well, from now on."""
+        self._batches.append(_Batch(sink))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a line."""
+        try:
+            line = self.format(record)
+        except Exception:  # a line that cannot be formatted must not stop what it is about
+            self.handleError(record)
+            return
+        for batch in self._batches:
+            batch.add(line)
+
+    def close(self) -> None:
+        """Write what is left, unless that takes too long, and end the threads.
+
+        The sink that was named last is closed first, so that those before it hear its complaints.
+        """
+        while self._batches:
+            self._batches[-1].close()
+            self._batches.pop()
+        super().close()
+
+
+class _Batch:
+    """The lines that wait for one sink, and the thread that writes them, a batch at a time.
 
     A thread that woke up for each line would take the interpreter from the event loop each time:
     measured, up to a third of the CPU of a small upload. What finds the queue full is dropped,
     and what cannot be written is lost; both are told as soon as that is possible.
     """
 
-    def __init__(self, sink: Sink, formatter: logging.Formatter) -> None:
-        super().__init__()
-        self.setFormatter(formatter)
+    def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._lines: list[str] = []
+        # Of the lines and their count. A garbage collection within `add` may log as well.
+        self._lock = threading.RLock()
         self._waiting = 0
         self._dropped = 0
         self._lost = 0
@@ -57,28 +90,22 @@ class BatchHandler(logging.Handler):
         self._thread = threading.Thread(target=self._run, name=f"log {sink.name}", daemon=True)
         self._thread.start()
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take a line."""
-        if self._waiting >= _MAX_WAITING:
-            self._dropped += 1
-            return
-        try:
-            line = self.format(record)
-        except Exception:  # a line that cannot be formatted must not stop what it is about
-            self.handleError(record)
-            return
-        self._lines.append(line)
-        self._waiting += len(line)
+    def add(self, line: str) -> None:
+        """Take a line, or drop it when too much waits."""
+        with self._lock:
+            if self._waiting >= _MAX_WAITING:
+                self._dropped += 1
+                return
+            self._lines.append(line)
+            self._waiting += len(line)
         if not self._has_lines.is_set():
             self._has_lines.set()
 
     def close(self) -> None:
         """Write what is left, unless that takes too long, and end the thread."""
-        if not self._is_closing.is_set():
-            self._is_closing.set()
-            self._has_lines.set()
-            self._thread.join(_CLOSE_SECONDS)
-            super().close()
+        self._is_closing.set()
+        self._has_lines.set()
+        self._thread.join(_CLOSE_SECONDS)
 
     def _run(self) -> None:
         self._write("")
@@ -94,11 +121,10 @@ class BatchHandler(logging.Handler):
             self._complain(error)
 
     def _write_batch(self) -> None:
-        self.acquire()  # against `emit`
-        lines, self._lines = self._lines, []
-        dropped, self._dropped = self._dropped, 0
-        self._waiting = 0
-        self.release()
+        with self._lock:
+            lines, self._lines = self._lines, []
+            dropped, self._dropped = self._dropped, 0
+            self._waiting = 0
         if lines and not self._write("".join(f"{line}\n" for line in lines)):
             self._lost += len(lines)
         if dropped:

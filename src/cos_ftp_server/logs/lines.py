@@ -43,7 +43,6 @@ class TextFormatter(logging.Formatter):
     """`2026-05-04 03:02:01,123 INFO    session=7 peer=192.0.2.1 user='bob' message`.
 
     The lines of a traceback follow indented, so that none looks like the beginning of another.
-    Console and file show the same, so it is made once and kept in the record.
     """
 
     def __init__(self) -> None:
@@ -52,12 +51,6 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """See logging.Formatter."""
-        kept: str | None = getattr(record, "as_text", None)
-        if kept is None:
-            kept = record.as_text = self._format(record)
-        return kept
-
-    def _format(self, record: logging.LogRecord) -> str:
         second, moment = self._second  # together: other threads write lines, too
         if second != int(record.created):
             second = int(record.created)

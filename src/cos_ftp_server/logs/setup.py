@@ -21,6 +21,9 @@ __all__ = ["FILE_NAME", "XFERLOG_NAME", "LogFiles", "Logs", "logging_to"]
 FILE_NAME = "cos-ftp-server.log"
 XFERLOG_NAME = "xferlog"
 
+_NOT_SHOWN = ("logThreads", "logProcesses", "logMultiprocessing")
+"""Switches of `logging` for what no format here shows, and need not be found out for each line."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFiles:
@@ -59,33 +62,34 @@ def logging_to(level: str, files: LogFiles | None = None) -> Iterator[Logs]:
     before = root.level, transfer_logger.level
     with ExitStack() as stack:
 
-        def add(handler: logging.Handler) -> logging.Handler:
+        def add(formatter: logging.Formatter) -> BatchHandler:
+            handler = BatchHandler(formatter)
             root.addHandler(handler)
             # Closed first, so that it can still complain to those before it.
             stack.callback(root.removeHandler, handler)
             stack.callback(handler.close)
             return handler
 
-        by_level = [add(BatchHandler(Console(), TextFormatter()))]
+        for switch in _NOT_SHOWN:
+            stack.callback(setattr, logging, switch, getattr(logging, switch))
+            setattr(logging, switch, False)
+        by_level = [add(TextFormatter())]
+        by_level[0].write_to(Console())
         stack.callback(root.setLevel, before[0])
         stack.callback(transfer_logger.setLevel, before[1])
         if files is not None:
-            by_level.append(add(_main_file(files)))
+            if files.is_json:
+                by_level.append(add(JsonFormatter()))
+            by_level[-1].write_to(_file(files, FILE_NAME))
             if files.has_xferlog:
-                add(_xferlog(files))
+                xferlog = add(XferlogFormatter())
+                xferlog.addFilter(is_in_xferlog)
+                xferlog.write_to(_file(files, XFERLOG_NAME))
                 transfer_logger.setLevel(logging.INFO)
         logs = Logs(tuple(by_level))
         logs.set_level(level)
         yield logs
 
 
-def _main_file(files: LogFiles) -> logging.Handler:
-    file = LogFile(files.directory / FILE_NAME, files.when, files.backups)
-    return BatchHandler(file, JsonFormatter() if files.is_json else TextFormatter())
-
-
-def _xferlog(files: LogFiles) -> logging.Handler:
-    file = LogFile(files.directory / XFERLOG_NAME, files.when, files.backups)
-    handler = BatchHandler(file, XferlogFormatter())
-    handler.addFilter(is_in_xferlog)
-    return handler
+def _file(files: LogFiles, name: str) -> LogFile:
+    return LogFile(files.directory / name, files.when, files.backups)

@@ -46,7 +46,8 @@ class Disk:
 
 @contextmanager
 def handling(disk: Disk) -> Iterator[BatchHandler]:
-    handler = BatchHandler(disk, logging.Formatter("%(message)s"))
+    handler = BatchHandler(logging.Formatter("%(message)s"))
+    handler.write_to(disk)
     try:
         yield handler
     finally:
@@ -96,7 +97,8 @@ def test_a_frozen_disk_does_not_keep_the_process_from_ending(
     monkeypatch.setattr(batch, "_CLOSE_SECONDS", 0.1)
     disk = Disk()
     disk.go.clear()
-    handler = BatchHandler(disk, logging.Formatter())
+    handler = BatchHandler(logging.Formatter())
+    handler.write_to(disk)
     log(handler, "stuck")
     assert disk.reached.wait(WAIT_S)
     started = time.monotonic()
