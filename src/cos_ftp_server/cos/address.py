@@ -86,6 +86,8 @@ class BucketAddress:
     """What the Host header says: lower case, with the port unless it is the scheme's own."""
     path_prefix: str = field(init=False)
     """"" or, path style, "/<bucket>"."""
+    encoded_prefix: str = field(init=False)
+    """The same as a URL has it."""
     url: str = field(init=False)
     """scheme://host/<path_prefix>, without a trailing slash."""
     origin: Origin = field(init=False)
@@ -102,7 +104,8 @@ class BucketAddress:
         prefix = f"/{self.bucket}" if path_style else ""
         object.__setattr__(self, "host", host)
         object.__setattr__(self, "path_prefix", prefix)
-        object.__setattr__(self, "url", f"{self.scheme}://{host}{encode_path(prefix)}")
+        object.__setattr__(self, "encoded_prefix", encode_path(prefix))
+        object.__setattr__(self, "url", f"{self.scheme}://{host}{self.encoded_prefix}")
         object.__setattr__(self, "origin", Origin.of(f"{self.scheme}://{host}"))
 
     def _locate(self) -> tuple[str, int | None, bool]:
@@ -126,7 +129,7 @@ class BucketAddress:
 
         `query` is already encoded (RFC 9112 section 3.2.1).
         """
-        path = f"{encode_path(self.path_prefix)}/{encode_path(key)}"
+        path = f"{self.encoded_prefix}/{encode_path(key)}"
         return f"{path}?{query}" if query else path
 
     def signed_path(self, key: str) -> str:
@@ -139,7 +142,7 @@ class BucketAddress:
         >>> BucketAddress("b-1", "ap-x").copy_source("a b")
         'b-1.cos.ap-x.myqcloud.com/a%20b'
         """
-        return f"{self.host}{encode_path(self.path_prefix)}/{encode_path(key)}"
+        return f"{self.host}{self.encoded_prefix}/{encode_path(key)}"
 
 
 def _is_ip_address(name: str) -> bool:
