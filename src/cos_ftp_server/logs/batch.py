@@ -96,9 +96,10 @@ class _Batch:
             if self._waiting >= _MAX_WAITING:
                 self._dropped += 1
                 return
+            is_first = not self._lines
             self._lines.append(line)
             self._waiting += len(line)
-        if not self._has_lines.is_set():
+        if is_first:
             self._has_lines.set()
 
     def close(self) -> None:
