@@ -208,7 +208,7 @@ class Download:
 
     def _read_ahead(self) -> None:
         """Begin fetching further segments, as far as the window and the memory allow."""
-        while len(self._ahead) < self._window and self._planned < self._meta.size:
+        while self._planned < self._meta.size and len(self._ahead) < self._window:
             memory = self._pool.try_take(SEGMENT)
             if memory is None:
                 return
