@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
@@ -99,18 +100,19 @@ def directory_key(path: VirtualPath, prefix: str = "") -> str:
     return prefix if path == "/" else f"{prefix}{path[1:]}/"
 
 
-def prefixes_above(key: str) -> list[str]:
+def prefixes_above(key: str) -> tuple[str, ...]:
     """Return the key prefixes of the directories that hold `key`, the nearest first.
 
     >>> prefixes_above("a/b/c"), prefixes_above("a/b/"), prefixes_above("a")
-    (['a/b/', 'a/'], ['a/'], [])
+    (('a/b/', 'a/'), ('a/',), ())
     """
-    prefixes = []
-    end = key.rstrip("/").rfind("/") + 1
-    while end:
-        prefixes.append(key[:end])
-        end = key[:end].rstrip("/").rfind("/") + 1
-    return prefixes
+    return _prefixes_from(key[: key.rstrip("/").rfind("/") + 1])
+
+
+@lru_cache(maxsize=1024)
+def _prefixes_from(prefix: str) -> tuple[str, ...]:
+    """Return `prefix` and those above it; many files lie in one directory."""
+    return (prefix, *prefixes_above(prefix)) if prefix else ()
 
 
 def check_name(path: VirtualPath, prefix: str = "", *, is_directory: bool = False) -> None:

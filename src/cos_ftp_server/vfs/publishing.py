@@ -149,7 +149,7 @@ class Publication:
         if self._recent.find(self._key) is not None or self._replaces():
             # Whoever had the turn before has stored it, or a look since then has found it.
             raise self._error(ErrorKind.EXISTS, temporary=False)
-        self._take_place()
+        self._take_place(is_new=True)
         if not self._is_confirmed:
             self._recent.under_way.hide(self._key)
         return await self._delivery.send_new(body, crc)
@@ -160,12 +160,12 @@ class Publication:
         self._holds_turn = True
         await self._renew_look()
 
-    def _take_place(self) -> None:
+    def _take_place(self, *, is_new: bool) -> None:
         """Say that there may be a file from now on, for who makes a directory of that name.
 
         Raises IS_DIRECTORY or NOT_DIRECTORY if a new file has no place here any more.
         """
-        if not self._replaces() and (obstacle := self._recent.obstacle(self._key)):
+        if is_new and (obstacle := self._recent.obstacle(self._key)):
             raise self._error(obstacle, temporary=False)
         self._recent.under_way.begin_making(self._key)
         self._has_place = True
@@ -218,7 +218,7 @@ class Publication:
         brings; and who renames or deletes must see it.
         """
         await self._take_turn()
-        self._take_place()
+        self._take_place(is_new=not self._replaces())
         await self.check_continued()
 
     async def _use_turn(

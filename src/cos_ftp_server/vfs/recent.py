@@ -88,8 +88,8 @@ class RecentChanges:
 
     def find(self, key: str) -> ObjectMeta | None:
         """Return the object if it was written lately and not deleted since."""
-        change = self._current(key)
-        return change.meta if change else None
+        change = self._changes.get(key)
+        return change.meta if change and change.expires > self._clock() else None
 
     def is_deleted(self, key: str) -> bool:
         """Whether `key` was deleted lately and not written since."""

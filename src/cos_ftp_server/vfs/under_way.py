@@ -4,8 +4,7 @@ A store lets a name be a file and a directory, since "d" and "d/x" are two keys 
 it is one of them is seen to here. It must not know what is made there, nor how.
 """
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
@@ -39,8 +38,8 @@ class UnderWay:
     """Object keys, and key prefixes ("…/") of directories, that somebody is busy with."""
 
     def __init__(self) -> None:
-        self._made: Counter[str] = Counter()
-        self._deleted: Counter[str] = Counter()
+        self._made: dict[str, int] = {}  # by how many
+        self._deleted: dict[str, int] = {}
         self._hidden: set[str] = set()
         self._watches: dict[str, set[Watch]] = {}
 
@@ -52,14 +51,12 @@ class UnderWay:
 
     def begin_making(self, key: str) -> None:
         """Take note that there may be something at `key` from now on, hence its directories too."""
-        self._made[key] += 1
-        for prefix in prefixes_above(key):
-            self._made[prefix] += 1
+        for name in (key, *prefixes_above(key)):
+            self._made[name] = self._made.get(name, 0) + 1
 
     def end_making(self, key: str) -> None:
         """Take note that it is known by now whether there is."""
-        for name in (key, *prefixes_above(key)):
-            _decrease(self._made, name)
+        _decrease(self._made, (key, *prefixes_above(key)))
 
     @contextmanager
     def making(self, key: str) -> Iterator[None]:
@@ -75,12 +72,12 @@ class UnderWay:
     @contextmanager
     def deleting(self, *keys: str) -> Iterator[None]:
         """While it lasts, what counts as deleted may still be there, and stay."""
-        self._deleted.update(keys)
+        for key in keys:
+            self._deleted[key] = self._deleted.get(key, 0) + 1
         try:
             yield
         finally:
-            for key in keys:
-                _decrease(self._deleted, key)
+            _decrease(self._deleted, keys)
 
     def is_deleting(self, key: str) -> bool:
         """Whether `key` counts as deleted before it is."""
@@ -111,8 +108,9 @@ class UnderWay:
         return Watch(key, self._watches, is_hidden=key in self._hidden)
 
 
-def _decrease(counter: Counter[str], name: str) -> None:
-    if counter[name] == 1:
-        del counter[name]
-    else:
-        counter[name] -= 1
+def _decrease(counts: dict[str, int], names: Iterable[str]) -> None:
+    for name in names:
+        if counts[name] == 1:
+            del counts[name]
+        else:
+            counts[name] -= 1
