@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from cos_ftp_server.vfs.cleanup import Cleanups
 from cos_ftp_server.vfs.cosfs import CosFileSystem
 from cos_ftp_server.vfs.parts import PartLadder
 from cos_ftp_server.vfs.paths import ROOT, resolve
+from cos_ftp_server.vfs.recent import RecentChanges
 from cos_ftp_server.vfs.upload import UploadEngine
 
 KIB = 1024
@@ -42,6 +43,7 @@ class World:
     emulator: Emulator
     client: CosClient
     pool: BufferPool
+    recent: RecentChanges
     fs: CosFileSystem
     engine: UploadEngine
     cleanups: Cleanups
@@ -87,6 +89,10 @@ class World:
 
         await asyncio.gather(*map(put, keys))
 
+    def another_account(self) -> "World":
+        """As another account of the same server sees the bucket: it shares what is remembered."""
+        return replace(self, fs=CosFileSystem(self.engine, self.cleanups, recent=self.recent))
+
     def another_file_system(self) -> CosFileSystem:
         """As another gateway would see the bucket: without this one's memory."""
         return CosFileSystem(self.engine, self.cleanups)
@@ -111,9 +117,12 @@ async def world(tmp_path: Path, no_leaks: None) -> AsyncIterator[World]:
             ladder=PartLadder(first=MIB, max_file=MAX_FILE),
             slots=asyncio.Semaphore(16),
         )
-        cleanups = Cleanups()
-        yield World(emulator, client, pool, CosFileSystem(engine, cleanups), engine, cleanups)
+        cleanups, recent = Cleanups(), RecentChanges()
+        fs = CosFileSystem(engine, cleanups, recent=recent)
+        yield World(emulator, client, pool, recent, fs, engine, cleanups)
         emulator.faults.clear()
         await cleanups.aclose(10)
         assert pool.used == 0, "memory was not given back"
+        for register in (recent.turns, recent.under_way):
+            assert not any(vars(register).values()), "somebody is still busy"
         assert (await client.list_uploads()).uploads == (), "an upload was left open"

@@ -9,11 +9,12 @@ from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from cos_ftp_server import app
+from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.dialect import COS
 from cos_ftp_server.cos.types import DeleteFailure, ListPage, ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.emulator import Fault
@@ -22,6 +23,7 @@ from cos_ftp_server.vfs import moving, recent, resume
 from cos_ftp_server.vfs.cosfs import CosFileSystem
 from cos_ftp_server.vfs.creation import CreationRules
 from cos_ftp_server.vfs.moving import TreeMove
+from cos_ftp_server.vfs.names import Names
 from cos_ftp_server.vfs.recent import RecentChanges
 from tests.vfs.conftest import MIB, World, path, random_bytes
 
@@ -659,7 +661,9 @@ async def test_memory_does_not_grow_with_the_tree(
     monkeypatch.setattr(recent, "_MOST", 10)
     monkeypatch.setattr(moving, "_PAGE", 50)
     store = EndlessStore(2500, refuses_deletes=refuses_deletes)
-    tree = SimpleNamespace(client=store, recent=RecentChanges(), rules=CreationRules())
+    changes = RecentChanges()
+    names = Names(cast(CosClient, store), changes, "")
+    tree = SimpleNamespace(client=store, recent=changes, rules=CreationRules(), names=names)
     tracemalloc.start()
     refusal = pytest.raises(StorageError, match="2500 files are still at the old name")
     try:

@@ -14,21 +14,22 @@ from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.types import ListPage, ObjectMeta
 from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import ErrorKind, StorageError
-from cos_ftp_server.vfs import moving, publishing, stretches
+from cos_ftp_server.vfs import moving
+from cos_ftp_server.vfs import recent as recent_module
 from cos_ftp_server.vfs.cosfs import CosFileSystem
 from cos_ftp_server.vfs.paths import parent_of
-from cos_ftp_server.vfs.recent import RecentChanges
 from tests.vfs.conftest import MIB, World, path
 
 
 @dataclass(frozen=True)
 class Making:
-    """A way to make a file "n", or a directory of that name."""
+    """A way to make a file "n", or a directory of that name, and why it is refused."""
 
     words: str
     make: Callable[[World], Coroutine[Any, Any, object]]
     operation: str  # which makes it
     key: str
+    refusal: ErrorKind
 
     def __str__(self) -> str:
         return self.words
@@ -41,44 +42,74 @@ async def rename(world: World, source: str, target: str) -> None:
 LARGE = bytes(2 * MIB)
 
 FILE = [
-    Making("small file", lambda w: w.store("/n", b"small"), "PutObject", "n"),
-    Making("large file", lambda w: w.store("/n", LARGE), "CompleteMultipartUpload", "n"),
-    Making("renamed file", lambda w: rename(w, "/other", "/n"), "CopyObject", "n"),
+    Making(
+        "small file", lambda w: w.store("/n", b"small"), "PutObject", "n", ErrorKind.IS_DIRECTORY
+    ),
+    Making(
+        "large file",
+        lambda w: w.store("/n", LARGE),
+        "CompleteMultipartUpload",
+        "n",
+        ErrorKind.IS_DIRECTORY,
+    ),
+    Making(
+        "renamed file", lambda w: rename(w, "/a", "/n"), "CopyObject", "n", ErrorKind.IS_DIRECTORY
+    ),
 ]
 DIRECTORY = [
-    Making("directory", lambda w: w.fs.make_directory(path("/n")), "PutObject", "n/"),
-    Making("child", lambda w: w.store("/n/c", b"child"), "PutObject", "n/c"),
-    Making("large child", lambda w: w.store("/n/c", LARGE), "CompleteMultipartUpload", "n/c"),
-    Making("deep child", lambda w: w.store("/n/o/c", b"child"), "PutObject", "n/o/c"),
-    Making("renamed child", lambda w: rename(w, "/other", "/n/c"), "CopyObject", "n/c"),
-    Making("renamed directory", lambda w: rename(w, "/d", "/n"), "CopyObject", "n/c"),
+    Making(
+        "directory", lambda w: w.fs.make_directory(path("/n")), "PutObject", "n/", ErrorKind.EXISTS
+    ),
+    Making(
+        "child", lambda w: w.store("/n/c", b"child"), "PutObject", "n/c", ErrorKind.NOT_DIRECTORY
+    ),
+    Making(
+        "large child",
+        lambda w: w.store("/n/c", LARGE),
+        "CompleteMultipartUpload",
+        "n/c",
+        ErrorKind.NOT_DIRECTORY,
+    ),
+    Making(
+        "deep child",
+        lambda w: w.store("/n/o/c", b"child"),
+        "PutObject",
+        "n/o/c",
+        ErrorKind.NOT_DIRECTORY,
+    ),
+    Making(
+        "renamed child",
+        lambda w: rename(w, "/b", "/n/c"),
+        "CopyObject",
+        "n/c",
+        ErrorKind.NOT_DIRECTORY,
+    ),
+    Making(
+        "renamed directory", lambda w: rename(w, "/d", "/n"), "CopyObject", "n/c", ErrorKind.EXISTS
+    ),
 ]
-REFUSALS = (ErrorKind.EXISTS, ErrorKind.IS_DIRECTORY, ErrorKind.NOT_DIRECTORY)
 PAIRS = list(chain(product(FILE, DIRECTORY), product(DIRECTORY, FILE)))
 
 
 @pytest.fixture
-async def recent() -> RecentChanges:
-    """What two accounts of one bucket share."""
-    return RecentChanges()
+async def two(world: World) -> tuple[World, World]:
+    """Two accounts of a bucket in which there is something to be renamed."""
+    await world.store("/a", b"file")
+    await world.store("/b", b"file")
+    await world.store("/d/c", b"child")
+    return world, world.another_account()
 
 
-@pytest.fixture
-async def two(world: World, recent: RecentChanges) -> tuple[World, World]:
-    """Both accounts; there is something to be renamed."""
-    first, second = (
-        replace(world, fs=CosFileSystem(world.engine, world.cleanups, recent=recent))
-        for _ in range(2)
-    )
-    await first.store("/other", b"other")
-    await first.store("/d/c", b"child")
-    return first, second
-
-
-async def is_refused(making: Awaitable[object]) -> None:
-    with pytest.raises(StorageError) as caught:
+async def refusal_of(making: Awaitable[object]) -> ErrorKind | None:
+    try:
         await making
-    assert caught.value.kind in REFUSALS, caught.value
+    except StorageError as error:
+        return error.kind
+    return None
+
+
+async def is_refused(making: Awaitable[object], kind: ErrorKind) -> None:
+    assert await refusal_of(making) is kind
 
 
 async def is_one(world: World) -> None:
@@ -95,7 +126,7 @@ async def test_while_one_is_made(two: tuple[World, World], first: Making, second
     )
     making = asyncio.create_task(first.make(world))
     await world.emulator.requests.wait_for(first.operation, first.key)
-    await is_refused(second.make(other))
+    await is_refused(second.make(other), second.refusal)
     hold.set()
     await making
     await is_one(world)
@@ -130,24 +161,21 @@ class LateAnswers:
                 await self.answer.wait()
 
 
-@pytest.mark.parametrize(
-    ("first", "second"),
-    # The rename of a file does not wait for its look.
-    [pair for pair in PAIRS if pair[1].operation != "CopyObject" or pair[1] is DIRECTORY[-1]],
-    ids=str,
-)
-async def test_who_looked_before_the_other_was_made(
-    two: tuple[World, World], recent: RecentChanges, first: Making, second: Making
+@pytest.mark.parametrize(("first", "second"), PAIRS, ids=str)
+async def test_who_looks_before_the_other_is_made(
+    two: tuple[World, World], first: Making, second: Making
 ) -> None:
+    """One of them is refused: who looks first may have said so already."""
     world, other = two
     client = LateAnswers(world.client)
     engine = replace(other.engine, client=cast(CosClient, client))
-    fs = CosFileSystem(engine, other.cleanups, recent=recent)
+    fs = CosFileSystem(engine, other.cleanups, recent=world.recent)
     late = asyncio.create_task(second.make(replace(other, fs=fs)))
     await client.has_asked.wait()
-    await first.make(world)
+    refusal = await refusal_of(first.make(world))
     client.answer.set()
-    await is_refused(late)
+    refusals = refusal, await refusal_of(late)
+    assert refusals in ((first.refusal, None), (None, second.refusal))
     await is_one(world)
 
 
@@ -164,7 +192,7 @@ async def test_a_directory_that_loses_its_last_file_is_one_all_the_time(
     rule = world.emulator.faults.add(Fault(operation="PutObject", key="n/".__eq__, hold=hold))
     deleting = asyncio.create_task(world.fs.delete_file(path("/n/last")))
     await world.emulator.requests.wait_for("PutObject", "n/")
-    await is_refused(other.store("/n", b"file"))
+    await is_refused(other.store("/n", b"file"), ErrorKind.IS_DIRECTORY)
     hold.set()
     await deleting
     assert rule.hits
@@ -187,8 +215,8 @@ async def test_a_directory_that_got_a_file_during_its_move_stays(
 
     with patch.object(world.client, "list_objects", list_late):
         await rename(world, "/n", "/m")
-    await is_refused(other.store("/n/o", b"file"))
-    await is_refused(other.store("/n", b"file"))
+    await is_refused(other.store("/n/o", b"file"), ErrorKind.IS_DIRECTORY)
+    await is_refused(other.store("/n", b"file"), ErrorKind.IS_DIRECTORY)
     assert await world.names("/n") == ["o/"]
     assert await world.names("/n/o") == ["late"]
 
@@ -205,8 +233,8 @@ async def test_a_directory_that_keeps_a_file_after_its_move_stays(
     )
     with pytest.raises(StorageError):
         await rename(world, "/n", "/m")
-    assert await world.keys() == ["d/c", "m/", "m/stays", "n/stays", "other"]
-    await is_refused(other.store("/n", b"file"))
+    assert await world.keys() == ["a", "b", "d/c", "m/", "m/stays", "n/stays"]
+    await is_refused(other.store("/n", b"file"), ErrorKind.IS_DIRECTORY)
 
 
 async def test_a_tree_that_was_moved_leaves_no_directory_to_be_seen(
@@ -225,18 +253,17 @@ async def test_a_tree_that_was_moved_leaves_no_directory_to_be_seen(
 
 @pytest.mark.parametrize("size", [10, 2 * MIB])
 async def test_who_waits_long_for_a_turn_looks_again(
-    two: tuple[World, World], recent: RecentChanges, monkeypatch: pytest.MonkeyPatch, size: int
+    two: tuple[World, World], monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     """Another server makes a directory meanwhile, which this one does not remember."""
     world, _ = two
-    monkeypatch.setattr(stretches, "LIFETIME_S", 0.0)
-    take = recent.turns.take
+    take = world.recent.turns.take
 
     async def take_late(key: str) -> None:
         await world.client.put_object("n/c", b"somebody else's")
-        monkeypatch.setattr(publishing, "LIFETIME_S", 0.0)
+        monkeypatch.setattr(recent_module, "LIFETIME_S", 0.0)
         await take(key)
 
-    monkeypatch.setattr(recent.turns, "take", take_late)
-    await is_refused(world.store("/n", bytes(size)))
+    monkeypatch.setattr(world.recent.turns, "take", take_late)
+    await is_refused(world.store("/n", bytes(size)), ErrorKind.IS_DIRECTORY)
     await is_one(world)

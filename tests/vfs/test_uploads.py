@@ -9,7 +9,7 @@ import pytest
 from cos_ftp_server.crc64 import crc64
 from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import ErrorKind, StorageError
-from cos_ftp_server.vfs import publishing, stretches
+from cos_ftp_server.vfs import recent
 from cos_ftp_server.vfs.base import Confirmation, ObjectWriter
 from cos_ftp_server.vfs.buffers import BufferPool
 from cos_ftp_server.vfs.cleanup import Cleanups
@@ -94,8 +94,7 @@ async def test_a_long_upload_looks_again(
     world: World, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else has made a directory of that name since the look at the beginning."""
-    for module in (publishing, stretches):
-        monkeypatch.setattr(module, "LIFETIME_S", 0.0)
+    monkeypatch.setattr(recent, "LIFETIME_S", 0.0)
     async with world.fs.open_writer(path("/d")) as writer:
         await writer.write(random_bytes(size))
         await world.emulator.requests.wait_for("ListObjects", ended=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 
 from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.errors import ErrorKind, StorageError
@@ -12,7 +13,6 @@ from cos_ftp_server.vfs.base import (
     VirtualPath,
 )
 from cos_ftp_server.vfs.cleanup import Cleanups
-from cos_ftp_server.vfs.concurrency import together
 from cos_ftp_server.vfs.creation import CreationRules
 from cos_ftp_server.vfs.listing import file_info, list_pages
 from cos_ftp_server.vfs.names import Names
@@ -130,7 +130,7 @@ class CosFileSystem:
     async def delete_file(self, path: VirtualPath) -> None:
         """Delete a file; the directory that held it stays."""
         key = file_key(path, self._prefix)
-        await self._tree.delete(key, path, self._names.head_file(path))
+        await self._tree.delete(key, path, partial(self._names.head_file, path))
 
     # Directories
 
@@ -139,16 +139,8 @@ class CosFileSystem:
         check_name(path, self._prefix, is_directory=True)
         if path == ROOT:
             raise StorageError(ErrorKind.EXISTS, operation="mkdir", key=path)
-        is_file, is_directory, below_file = await together(
-            self._names.is_file(path),
-            self._names.is_directory(path),
-            self._names.has_file_above(path),
-        )
-        if is_file or is_directory:
-            raise StorageError(ErrorKind.EXISTS, operation="mkdir", key=path)
-        if below_file:
-            raise StorageError(ErrorKind.NOT_DIRECTORY, operation="mkdir", key=path)
-        with self._tree.making(directory_key(path, self._prefix)):
+        with self._recent.claiming(directory_key(path, self._prefix)):
+            await self._tree.check_no_name(path)
             await self._tree.put_marker(path)
         self._names.known.add(path)
 
@@ -158,7 +150,7 @@ class CosFileSystem:
             raise StorageError(ErrorKind.DENIED, operation="rmdir", key=path)
         key = directory_key(path, self._prefix)
         self._names.known.discard(path)
-        await self._tree.delete(key, path, self._check_empty(path, key))
+        await self._tree.delete(key, path, partial(self._check_empty, path, key))
         self._names.known.discard(path)
 
     async def _check_empty(self, path: VirtualPath, key: str) -> None:

@@ -37,7 +37,7 @@ async def list_pages(
             following = _fetch(client, prefix, page.next_marker) if page.next_marker else None
             entries = _entries(page, prefix)
             _lay_over(entries, recent, prefix, marker, page.next_marker)
-            yield [entries[key] for key in sorted(entries) if not recent.under_way.is_hidden(key)]
+            yield [entries[key] for key in sorted(entries) if recent.under_way.is_visible(key)]
             marker = page.next_marker
     finally:
         if following is not None:

@@ -160,8 +160,8 @@ class TreeMove:
 
     async def _take_marker_away(self) -> None:
         await self._client.delete_object(self._target)
-        self._recent.unmark(self._target, now())
-        self._recent.removed(self._target)
+        self._recent.lost_marker(self._target, now())
+        self._recent.emptied(self._target, now(), is_gone=False)
 
     # Copying
 
@@ -196,14 +196,15 @@ class TreeMove:
     async def _copy_version(self, source: ObjectMeta) -> None:
         key = self._copy_of(source.key)
         is_marker = key == self._target
-        if self._recent.is_deleted(key):
-            self._recent.undelete(key, None)  # so that what somebody deletes from now on shows
-        try:
-            await copy_object(self._tree, source, key, may_replace=is_marker)
-        except StorageError as error:
-            is_in_the_way = error.kind is ErrorKind.EXISTS and not self._is_written(key)
-            if not is_in_the_way or await find_own_copy(self._client, source, key) is None:
-                raise
+        self._recent.forget_deletion(key)  # so that what somebody deletes from now on shows
+        with self._recent.claiming(key):
+            try:
+                await copy_object(self._tree, source, key, may_replace=is_marker)
+            except StorageError as error:
+                is_in_the_way = error.kind is ErrorKind.EXISTS and not self._is_written(key)
+                if not is_in_the_way or await find_own_copy(self._client, source, key) is None:
+                    raise
+            self._recent.filled(key, now())
         self._copied += 1
         self._has_marker |= is_marker
 
@@ -229,11 +230,21 @@ class TreeMove:
 
     async def _drop_marker(self) -> None:
         """Leave the target without a marker, if the source had none. It would do no harm."""
-        if not self._has_marker and self._copied:
-            try:
-                await self._client.delete_object(self._target)
-            except StorageError as error:
-                _log.warning("directory marker left behind: %s", error)
+        if self._has_marker or not self._copied:
+            return
+        under_way, turns = self._recent.under_way, self._recent.turns
+        with under_way.deleting(self._target) as written:
+            # Who deletes the last file there meanwhile does not count on it, and stores another.
+            async with turns.turn(self._target):
+                try:
+                    if not await self._tree.names.has_entries(self._target, besides=self._target):
+                        return
+                    if not written:
+                        await self._client.delete_object(self._target)
+                except StorageError as error:
+                    _log.warning("directory marker left behind: %s", error)
+                else:
+                    self._recent.lost_marker(self._target, now())
 
     async def _list_copies(self, previous: str) -> Mapping[str, ObjectMeta]:
         """Return what is listed at the target behind the copy of `previous`, more than a page."""
@@ -277,11 +288,13 @@ class TreeMove:
         Each counts as deleted from the start, so that one that is stored anew meanwhile is noticed,
         and stays. So does one that is just being replaced.
         """
-        with self._recent.under_way.deleting(*keys):
-            return await self._delete_those_that_may_go(keys, prove)
+        formers = {key: self._recent.find(key) for key in keys}
+        with self._recent.under_way.deleting(*keys) as written:
+            return await self._delete_those_that_may_go(formers, written, prove)
 
-    async def _delete_those_that_may_go(self, keys: Collection[str], prove: "_Proof") -> int:
-        formers = {key: self._recent.deleted(key) for key in keys}
+    async def _delete_those_that_may_go(
+        self, formers: Mapping[str, ObjectMeta | None], written: Collection[str], prove: "_Proof"
+    ) -> int:
         twins: dict[str, ObjectMeta] = {}
         gone: set[str] = set()
 
@@ -293,10 +306,9 @@ class TreeMove:
                 twins[key] = twin
 
         try:
-            await for_each(look, keys, at_once=_AT_ONCE, settle_s=0)
-            doomed = [key for key in twins if not self._is_written(key)]
+            await for_each(look, formers, at_once=_AT_ONCE, settle_s=0)
             turns = self._recent.turns
-            doomed = [key for key in doomed if not turns.is_taken(key)]
+            doomed = [key for key in twins if key not in written and not turns.is_taken(key)]
             async with AsyncExitStack() as held:
                 for key in doomed:
                     await held.enter_async_context(turns.turn(key))
@@ -305,17 +317,15 @@ class TreeMove:
             deleted = set(doomed).difference(failure.key for failure in failed)
             gone |= deleted
         finally:
-            for key, former in formers.items():
-                if not self._recent.is_deleted(key):
-                    continue
-                if key not in gone:
-                    self._recent.undelete(key, former)
-                elif key.endswith("/"):  # what lies in it may stay: the end of the move will tell
-                    self._recent.unmark(key, now())
+            for key in gone.difference(written):
+                if key.endswith("/"):  # what lies in it may stay: the end of the move will tell
+                    self._recent.lost_marker(key, now())
+                else:
+                    self._recent.deleted(key)
         if self._is_copied:
             for twin in map(twins.__getitem__, deleted):
                 # What others have stored or deleted there since is not overwritten.
-                if self._recent.find(twin.key) is None and not self._recent.is_deleted(twin.key):
+                if not self._is_written(twin.key) and not self._recent.is_deleted(twin.key):
                     self._recent.wrote(twin)
         return len(formers) - len(gone)
 

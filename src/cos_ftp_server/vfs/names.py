@@ -49,14 +49,14 @@ class Target:
     obstacle: ErrorKind | None = None
     is_blind: bool = False
 
-    def refusal(self) -> StorageError | None:
+    def refusal(self, *, own: str = "") -> StorageError | None:
         """Return why no file may appear here, None if one may.
 
         A file that is there already may be replaced even if other tools have put a directory of
-        the same name beside it. What was found may also be the new file itself, stored while
-        the look was taken: it stays, since only a file that replaced none could be taken away.
+        the same name beside it. The one with the ETag `own` is the new file itself, which was
+        stored while the look was taken.
         """
-        if self.obstacle is None or self.etag:
+        if self.obstacle is None or self.etag not in ("", own):
             return None
         is_temporary = self.obstacle is ErrorKind.UNAVAILABLE
         return StorageError(self.obstacle, operation="create", key=self.key, temporary=is_temporary)
@@ -128,18 +128,18 @@ class Names:
         """Whether an object exists below the key prefix `key`, or is its marker.
 
         Not counted: the object `besides`, what this server has deleted a moment ago, which a
-        listing may still show, and what may yet be taken back.
+        listing may still show, a marker among it, and what may yet be taken back.
         """
-        if any(
-            meta is not None and changed != besides
-            for changed, meta in self._recent.below(key).items()
-        ):
-            return True
+        for changed, meta in self._recent.below(key).items():
+            if meta is not None and changed != besides and self._is_visible(changed):
+                return True
+        known = self._recent.find(key)
+        ignored = {besides, key} if known is not None and not known.etag else {besides}
         marker, count = "", _FEW
         while True:
             page = await self._client.list_objects(key, marker=marker, max_keys=count)
             for meta in page.objects:
-                if meta.key != besides and self._is_visible(meta.key):
+                if meta.key not in ignored and self._is_visible(meta.key):
                     return True
             if not page.next_marker:
                 return False
@@ -147,7 +147,7 @@ class Names:
 
     def _is_visible(self, key: str) -> bool:
         """Whether what is listed at `key` counts."""
-        return not self._recent.is_deleted(key) and not self._recent.under_way.is_hidden(key)
+        return not self._recent.is_deleted(key) and self._recent.under_way.is_visible(key)
 
     def known_target(self, path: VirtualPath) -> Target | None:
         """Say what stands in the way of a file at `path`, None if the store must be asked."""
@@ -156,7 +156,7 @@ class Names:
             return Target(key, there.etag)  # which may be replaced, whatever is beside it
         if self._is_known(path, key + "/"):
             return Target(key, obstacle=ErrorKind.IS_DIRECTORY)
-        stretch = self._stretches.find(_parent_of(key), key)
+        stretch = self._find_stretch(_parent_of(key), key)
         if stretch is None or self._unknown_above(path):
             return None
         is_directory = key + "/" in stretch.entries
@@ -186,7 +186,7 @@ class Names:
     async def _file_and_directory(self, key: str) -> tuple[str, bool]:
         """Return the ETag of `key`, and whether "key/" is a directory, in one request."""
         directory, parent = key + "/", _parent_of(key)
-        found = self._stretches.find(parent, key) or await self._list_from(parent, key)
+        found = self._find_stretch(parent, key) or await self._list_from(parent, key)
         is_directory = directory in found.entries
         if not is_directory and not found.covers(key):
             is_directory = await self.has_entries(directory)
@@ -196,6 +196,9 @@ class Names:
         """Lay over what was listed what this server has done since."""
         recent = self._recent
         return recent.etag(key, listed=etag), recent.exists(key + "/", listed=is_directory)
+
+    def _find_stretch(self, parent: str, key: str) -> Stretch | None:
+        return self._stretches.find(parent, key, since=self._recent.complete_since)
 
     async def _list_from(self, parent: str, key: str) -> Stretch:
         """List a few entries of the directory with the prefix `parent`, from `key` on."""
@@ -207,6 +210,11 @@ class Names:
         entries.update(dict.fromkeys(page.prefixes, ""))
         last = max(entries, default=key) if page.next_marker else None
         return self._stretches.add(parent, key, last, entries, asked_at)
+
+    def forget(self, path: VirtualPath) -> None:
+        """Forget what is known of the directory `path` and of all that lies below it."""
+        self.known.discard(path)
+        self._stretches.discard_below(directory_key(path, self._prefix))
 
     async def has_file_above(self, path: VirtualPath) -> bool:
         """Whether one of the names above `path` is a file; one HEAD for each not yet known."""

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
@@ -17,6 +16,7 @@ __all__ = [
     "join",
     "name_of",
     "parent_of",
+    "prefix_of",
     "prefixes_above",
     "resolve",
 ]
@@ -100,19 +100,21 @@ def directory_key(path: VirtualPath, prefix: str = "") -> str:
     return prefix if path == "/" else f"{prefix}{path[1:]}/"
 
 
-def prefixes_above(key: str) -> tuple[str, ...]:
+def prefix_of(key: str) -> str:
+    """Return the key prefix of the directory that holds `key`: "a/" for "a/b" and for "a/b/"."""
+    return key[: key.rstrip("/").rfind("/") + 1]
+
+
+def prefixes_above(key: str) -> list[str]:
     """Return the key prefixes of the directories that hold `key`, the nearest first.
 
     >>> prefixes_above("a/b/c"), prefixes_above("a/b/"), prefixes_above("a")
-    (('a/b/', 'a/'), ('a/',), ())
+    (['a/b/', 'a/'], ['a/'], [])
     """
-    return _prefixes_from(key[: key.rstrip("/").rfind("/") + 1])
-
-
-@lru_cache(maxsize=1024)
-def _prefixes_from(prefix: str) -> tuple[str, ...]:
-    """Return `prefix` and those above it; many files lie in one directory."""
-    return (prefix, *prefixes_above(prefix)) if prefix else ()
+    prefixes = []
+    while key := prefix_of(key):
+        prefixes.append(key)
+    return prefixes
 
 
 def check_name(path: VirtualPath, prefix: str = "", *, is_directory: bool = False) -> None:

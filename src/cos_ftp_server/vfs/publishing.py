@@ -22,7 +22,7 @@ from cos_ftp_server.vfs.base import Confirmation
 from cos_ftp_server.vfs.concurrency import all_ended, dismiss
 from cos_ftp_server.vfs.delivery import Delivery
 from cos_ftp_server.vfs.names import Target
-from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges
+from cos_ftp_server.vfs.recent import RecentChanges
 
 __all__ = ["Publication"]
 
@@ -161,9 +161,9 @@ class Publication:
         await self._renew_look()
 
     def _take_place(self, *, is_new: bool) -> None:
-        """Say that there may be a file from now on, for who makes a directory of that name.
+        """Let others know that a file may be there from now on.
 
-        Raises IS_DIRECTORY or NOT_DIRECTORY if a new file has no place here any more.
+        Raises IS_DIRECTORY or NOT_DIRECTORY if a new one has no place here any more.
         """
         if is_new and (obstacle := self._recent.obstacle(self._key)):
             raise self._error(obstacle, temporary=False)
@@ -171,20 +171,20 @@ class Publication:
         self._has_place = True
 
     def _end_turn(self) -> None:
-        if self._has_place:
-            self._has_place = False
-            self._recent.under_way.end_making(self._key)
         if self._holds_turn:
             self._holds_turn = False
             self._recent.under_way.show(self._key)
             self._recent.turns.give_back(self._key)
+        if self._has_place:
+            self._has_place = False
+            self._recent.under_way.end_making(self._key)
 
     async def _renew_look(self) -> None:
-        """Look again at the name if it is so long ago that others may have used it unnoticed.
+        """Look at the name again if what others have done since the last look may be forgotten.
 
-        That is remembered for no longer. Raises why no file may be there, if so.
+        Raises IS_DIRECTORY or NOT_DIRECTORY if no file may be there any more.
         """
-        if self._continues or time.monotonic() - self._looked_at < LIFETIME_S:
+        if self._continues or self._looked_at > self._recent.complete_since:
             return
         self._looked_at = time.monotonic()
         target = await self._look()
@@ -204,12 +204,9 @@ class Publication:
         """Whether it is known that there is a file."""
         if self._continues is not None:
             return bool(self._continues)
-        if self._recent.find(self._key) is not None:
-            return True
-        if self._recent.is_deleted(self._key):
-            return False
         target = self._target
-        return target.done() and not target.cancelled() and bool(target.result().etag)
+        found = target.result().etag if target.done() and not target.cancelled() else ""
+        return bool(self._recent.etag(self._key, listed=found))
 
     async def _take_turn_to_replace(self) -> None:
         """Take the turn, and make sure that the file is still the same.

@@ -4,15 +4,17 @@ COS documents listings as eventually consistent. Within one server a client must
 just done, so changes are remembered for a short time, bounded in number, per bucket.
 """
 
+import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 from cos_ftp_server.cos.types import ObjectMeta
-from cos_ftp_server.errors import ErrorKind
-from cos_ftp_server.vfs.paths import prefixes_above
+from cos_ftp_server.errors import ErrorKind, StorageError
+from cos_ftp_server.vfs.paths import prefix_of, prefixes_above
 from cos_ftp_server.vfs.turns import Turns
 from cos_ftp_server.vfs.under_way import UnderWay
 
@@ -33,6 +35,9 @@ class _Change:
     expires: float
 
 
+_GONE = _Change(None, math.inf)
+
+
 class RecentChanges:
     """Object keys, and the directory prefixes that hold them: what is there now, or is gone.
 
@@ -47,49 +52,65 @@ class RecentChanges:
         self._clock = clock
         self._changes: OrderedDict[str, _Change] = OrderedDict()  # the oldest first
         self._by_prefix: dict[str, dict[str, ObjectMeta | None]] = {}
+        self._forgotten = -math.inf  # when the last change was made that did not live so long
+
+    @property
+    def complete_since(self) -> float:
+        """From when on all changes are remembered; a look at the store that is older is too old."""
+        return max(self._clock() - LIFETIME_S, self._forgotten)
 
     def wrote(self, meta: ObjectMeta) -> None:
         """Remember an object (or a directory marker), and that its directories exist."""
+        self.under_way.wrote(meta.key)
         self._remember(meta.key, meta)
-        for directory in prefixes_above(meta.key):
+        self.filled(meta.key, meta.modified)
+
+    def filled(self, key: str, modified: datetime) -> None:
+        """Remember that the directories which hold `key` exist, with or without a marker."""
+        for directory in prefixes_above(key):
             if self.find(directory) is None:
-                self.unmark(directory, meta.modified)
+                self._note_directory(directory, modified)
 
-    def deleted(self, key: str) -> ObjectMeta | None:
-        """Remember that `key` is gone, or about to go; return what was known to be there."""
-        former = self.find(key)
+    def deleted(self, key: str) -> None:
+        """Remember that `key` is gone."""
         self._remember(key, None)
-        return former
 
-    def undelete(self, key: str, former: ObjectMeta | None) -> None:
-        """Know again what was known before `deleted`, which has turned out to be untrue."""
-        if former is not None:
-            self._remember(key, former)
-        elif self._changes.pop(key, None) is not None:
-            self._drop(key)
+    def forget_deletion(self, key: str) -> None:
+        """Take it that there may be something at `key` again."""
+        if self.is_deleted(key):
+            self._forget(key)
 
-    def unmark(self, directory: str, modified: datetime) -> None:
-        """Remember that a directory is there, or may be, if without a marker."""
-        self._remember(directory, ObjectMeta(key=directory, size=0, etag="", modified=modified))
+    def lost_marker(self, directory: str, modified: datetime) -> None:
+        """Remember that the marker of a directory is gone, which may be there all the same."""
+        if any(self.below(directory).values()):
+            self._note_directory(directory, modified)
+        else:
+            self._forget(directory)
 
-    def removed(self, directory: str) -> None:
-        """Remember that a directory is gone with all below it; not where somebody has written."""
-        kept = self.written_below(directory)
-        kept.update([prefix for key in kept for prefix in prefixes_above(key)])
-        below = [
+    def emptied(self, directory: str, modified: datetime, *, is_gone: bool) -> None:
+        """Remember that all has been taken away from a directory and from those below it.
+
+        Those in which something was written stay, and what has been written as a marker. Unless it
+        `is_gone`, there may be more in it than is known here.
+        """
+        known = [
             key
             for prefix, changes in self._by_prefix.items()
             if prefix.startswith(directory)
             for key, meta in changes.items()
-            if meta is not None and key.endswith("/")
+            if key.endswith("/") and meta is not None and not meta.etag
         ]
-        for key in {*below, directory}.difference(kept):
-            self._remember(key, None)
+        for key in sorted({*known, directory}, key=len, reverse=True):
+            there = self.find(key)
+            if there is None or not there.etag:
+                self.lost_marker(key, modified)
+                if is_gone and self.find(key) is None:
+                    self._remember(key, None)
 
     def find(self, key: str) -> ObjectMeta | None:
         """Return the object if it was written lately and not deleted since."""
-        change = self._changes.get(key)
-        return change.meta if change and change.expires > self._clock() else None
+        change = self._current(key)
+        return change.meta if change else None
 
     def is_deleted(self, key: str) -> bool:
         """Whether `key` was deleted lately and not written since."""
@@ -108,14 +129,11 @@ class RecentChanges:
         return listed if change is None else change.meta is not None
 
     def obstacle(self, key: str) -> ErrorKind | None:
-        """Say why nothing has a place at `key`, as far as this server knows, if it has none.
+        """Say why nothing new has a place at `key`, as far as this server knows, if it has none.
 
         A file has none where there is a directory, nor a directory where there is a file, nor
-        either below a file: if that was made lately, or is being made, or has not yet gone. What
-        is there already has its place.
+        either below a file: if that was made lately, or is being made, or has not yet gone.
         """
-        if self.find(key) is not None:
-            return None
         if key.endswith("/"):
             if self._may_be_there(key[:-1]):
                 return ErrorKind.EXISTS
@@ -128,6 +146,18 @@ class RecentChanges:
 
     def _may_be_there(self, key: str) -> bool:
         return self.under_way.may_be_there(key) or self.find(key) is not None
+
+    @contextmanager
+    def claiming(self, key: str) -> Iterator[None]:
+        """While it lasts, `key` may come to be a file, or a directory ("…/").
+
+        Raises EXISTS, IS_DIRECTORY or NOT_DIRECTORY for what has been made since the caller looked
+        at the store, is being made, or is being deleted but not gone.
+        """
+        if obstacle := self.obstacle(key):
+            raise StorageError(obstacle, operation="create", key=key)
+        with self.under_way.making(key):
+            yield
 
     def below(self, prefix: str) -> Mapping[str, ObjectMeta | None]:
         """Return the changes to the entries directly in the directory `prefix`, by key."""
@@ -146,6 +176,8 @@ class RecentChanges:
         }
 
     def _current(self, key: str) -> _Change | None:
+        if self.under_way.counts_as_deleted(key):
+            return _GONE
         change = self._changes.get(key)
         return change if change and change.expires > self._clock() else None
 
@@ -153,9 +185,18 @@ class RecentChanges:
         self._expire()
         self._changes[key] = _Change(meta, self._clock() + LIFETIME_S)
         self._changes.move_to_end(key)
-        self._by_prefix.setdefault(_prefix_of(key), {})[key] = meta
+        self._by_prefix.setdefault(prefix_of(key), {})[key] = meta
         if len(self._changes) > _MOST:
-            self._drop(self._changes.popitem(last=False)[0])
+            oldest, change = self._changes.popitem(last=False)
+            self._forgotten = change.expires - LIFETIME_S
+            self._drop(oldest)
+
+    def _note_directory(self, directory: str, modified: datetime) -> None:
+        self._remember(directory, ObjectMeta(key=directory, size=0, etag="", modified=modified))
+
+    def _forget(self, key: str) -> None:
+        if self._changes.pop(key, None) is not None:
+            self._drop(key)
 
     def _expire(self) -> None:
         """Forget what is too old to be told."""
@@ -168,13 +209,8 @@ class RecentChanges:
             self._drop(key)
 
     def _drop(self, key: str) -> None:
-        prefix = _prefix_of(key)
+        prefix = prefix_of(key)
         changes = self._by_prefix[prefix]
         del changes[key]
         if not changes:
             del self._by_prefix[prefix]
-
-
-def _prefix_of(key: str) -> str:
-    """Return the directory prefix that holds `key`: "a/" for "a/b" and for "a/b/"."""
-    return key[: key.rstrip("/").rfind("/") + 1]

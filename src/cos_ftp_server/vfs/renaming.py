@@ -3,14 +3,18 @@
 COS cannot rename, so objects are copied, and then deleted. It must not know how a tree is moved.
 """
 
+import asyncio
 import time
+from collections.abc import Awaitable
+from functools import partial
 
 from cos_ftp_server.cos.types import ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
-from cos_ftp_server.vfs.concurrency import together
+from cos_ftp_server.vfs.concurrency import dismiss
 from cos_ftp_server.vfs.copying import copy_object, find_own_copy
 from cos_ftp_server.vfs.moving import TreeMove
+from cos_ftp_server.vfs.names import Target
 from cos_ftp_server.vfs.paths import (
     ROOT,
     check_name,
@@ -48,7 +52,7 @@ class FileRename:
     async def _move(self, target: VirtualPath) -> None:
         await self._tree.check_free(target)
         try:
-            await self._tree.delete(self._meta.key, self.source, self._copy(target))
+            await self._tree.delete(self._meta.key, self.source, partial(self._copy, target))
         except StorageError as error:
             if self._is_copied:
                 error.aftermath = "Renamed, but the file is still at the old name."
@@ -62,18 +66,24 @@ class FileRename:
         begun = time.monotonic()
         # Who appends to the target must see that it is replaced.
         async with tree.recent.turns.turn(key):
-            with tree.making(key):
+            if (obstacle := tree.recent.obstacle(key)) and not await tree.names.is_file(target):
+                raise StorageError(obstacle, operation="rename", key=key)
+            with tree.recent.under_way.making(key):
                 await self._copy_in_turn(target, key, options)
         if time.monotonic() - begun > _LONG_COPY_S:
             await self._check_unchanged()
 
     async def _copy_in_turn(self, target: VirtualPath, key: str, options: ObjectOptions) -> None:
         tree, meta = self._tree, self._meta
-        found, (stored, is_new) = await together(
-            tree.look_at_target(target), self._copy_object(key, options)
-        )
-        if is_new and (refusal := found.refusal()):
+        look = asyncio.create_task(tree.look_at_target(target))
+        try:
+            stored, is_new = await self._copy_object(key, options, look)
+            refusal = (await look).refusal(own=stored.etag)
+        finally:
+            await dismiss(look)
+        if is_new and refusal:
             await tree.client.delete_object(key)
+            tree.recent.deleted(key)  # which the look may have seen
             raise refusal
         self._is_copied = True
         tree.recent.wrote(
@@ -91,19 +101,25 @@ class FileRename:
                 ErrorKind.CHANGED, operation="rename", key=self._meta.key, temporary=True
             )
 
-    async def _copy_object(self, key: str, options: ObjectOptions) -> tuple[Stored, bool]:
-        """Copy, and say whether the copy has replaced nothing."""
+    async def _copy_object(
+        self, key: str, options: ObjectOptions, look: Awaitable[Target]
+    ) -> tuple[Stored, bool]:
+        """Copy, and say whether the copy has replaced nothing.
+
+        A file that is in the way where none may be is the copy itself, of a try without an answer.
+        """
         tree, meta = self._tree, self._meta
         try:
             return await copy_object(tree, meta, key, options=options, may_replace=False), True
         except StorageError as error:
             if error.kind is not ErrorKind.EXISTS:
                 raise
-            if not tree.rules.may_replace:  # and so there was none a moment ago
-                there = await find_own_copy(tree.client, meta, key)
-                if there is None or tree.recent.find(key) is not None:
-                    raise
+            may_be_there = tree.rules.may_replace and (await look).obstacle is None
+            may_be_own = not may_be_there and tree.recent.find(key) is None
+            if may_be_own and (there := await find_own_copy(tree.client, meta, key)):
                 return Stored(etag=there.etag, crc64=there.crc64), True
+            if not tree.rules.may_replace:
+                raise
         return await copy_object(tree, meta, key, options=options), False
 
 
@@ -126,30 +142,25 @@ class DirectoryRename:
             return
         if target == ROOT or target.startswith(f"{self.source}/"):
             raise StorageError(ErrorKind.BAD_NAME, operation="rename", key=target)
-        await self._check_free(target)
         old, new = directory_key(self.source, tree.prefix), directory_key(target, tree.prefix)
         move = TreeMove(tree, old, new)
-        await tree.cleanups.see_through(
-            self._move(move, old, new), may_break_off=lambda: move.may_break_off
-        )
-
-    async def _check_free(self, target: VirtualPath) -> None:
-        names = self._tree.names
-        is_file, is_directory, below_file = await together(
-            names.is_file(target), names.is_directory(target), names.has_file_above(target)
-        )
-        if is_file or is_directory:
-            raise StorageError(ErrorKind.EXISTS, operation="rename", key=target)
-        if below_file:
-            raise StorageError(ErrorKind.NOT_DIRECTORY, operation="rename", key=target)
+        with tree.recent.claiming(new):
+            await tree.check_no_name(target)
+            await tree.cleanups.see_through(
+                self._move(move, old, new), may_break_off=lambda: move.may_break_off
+            )
 
     async def _move(self, move: TreeMove, old: str, new: str) -> None:
-        with self._tree.making(new), self._tree.recent.under_way.making(old):
+        """Move, however long the caller waits."""
+        recent = self._tree.recent
+        under_way, is_gone = recent.under_way, False
+        with under_way.making(new), under_way.making(old), under_way.noting(old) as written:
             try:
                 await move.run()
+                is_gone = not written
             finally:
-                self._tree.names.known.discard(self.source)
-            self._tree.recent.removed(old)
+                self._tree.names.forget(self.source)
+                recent.emptied(old, now(), is_gone=is_gone)
             await self._keep_parent(old)
 
     async def _keep_parent(self, old: str) -> None:

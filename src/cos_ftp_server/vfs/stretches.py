@@ -29,7 +29,7 @@ class Stretch:
     first: str
     last: str | None
     entries: Mapping[str, str]
-    expires: float
+    asked_at: float
 
     def covers(self, key: str) -> bool:
         """Whether it tells what is at `key`, a file, and at `key/`, a directory."""
@@ -45,13 +45,18 @@ class Stretches:
         self.count = 0
         """How many there are, also too old ones."""
 
-    def find(self, directory: str, key: str) -> Stretch | None:
-        """Return a stretch that covers `key` and is not too old."""
+    def find(self, directory: str, key: str, *, since: float) -> Stretch | None:
+        """Return a stretch that covers `key` and was asked for after `since`."""
         stretches = self._by_directory.get(directory, ())
         index = bisect_right(stretches, key, key=_first) - 1
         if index < 0 or not stretches[index].covers(key):
             return None
-        return stretches[index] if stretches[index].expires > self._clock() else None
+        return stretches[index] if stretches[index].asked_at > since else None
+
+    def discard_below(self, prefix: str) -> None:
+        """Forget what is known of the directory `prefix` and of those below it."""
+        for directory in [d for d in self._by_directory if d.startswith(prefix)]:
+            self.count -= len(self._by_directory.pop(directory))
 
     def add(
         self,
@@ -64,7 +69,7 @@ class Stretches:
         """Remember what was listed by a request of that time, and return it."""
         if self.count >= _MOST:
             self._drop_old()
-        stretch = Stretch(first, last, entries, asked_at + LIFETIME_S)
+        stretch = Stretch(first, last, entries, asked_at)
         stretches = self._by_directory.setdefault(directory, [])
         index = bisect_right(stretches, first, key=_first)
         if index and stretches[index - 1].first == first:
@@ -80,7 +85,7 @@ class Stretches:
         alive = {
             directory: kept
             for directory, stretches in self._by_directory.items()
-            if (kept := [stretch for stretch in stretches if stretch.expires > now])
+            if (kept := [stretch for stretch in stretches if stretch.asked_at > now - LIFETIME_S])
         }
         count = sum(map(len, alive.values()))
         self._by_directory, self.count = (alive, count) if count <= _MOST // 2 else ({}, 0)

@@ -5,8 +5,7 @@ Owns that a directory outlives its last entry. It must not know how files are re
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -82,36 +81,32 @@ class Tree:
             return Target(key, obstacle=obstacle, is_blind=is_blind)
 
     async def delete(
-        self, key: str, path: VirtualPath, first: Coroutine[None, None, object]
+        self, key: str, path: VirtualPath, first: Callable[[], Coroutine[None, None, object]]
     ) -> None:
         """Delete one object once `first` has succeeded; the directory that it lies in survives.
 
         It counts as deleted from the start, so that of two sessions that delete the last two
         files at the same time at least one sees an empty directory, and that a file of that name
-        which is stored meanwhile is noticed, and stays.
+        which is stored meanwhile is noticed, and stays. Raises CHANGED then, and if somebody else
+        is about to delete it: of those who claim a file by renaming it, one must be the first.
         """
-        was_gone = self.recent.is_deleted(key)
-        former = self.recent.deleted(key)
+        if self.recent.under_way.is_deleting(key):
+            raise _changed(key)
         directory = parent_of(path)
-        try:
-            with self.recent.under_way.deleting(key):
-                kept, _ = await together(self._survives(directory, besides=key), first)
-                if not kept:
-                    await self.put_marker(directory)
-                await RetryPolicy().run(lambda _: self._delete_unchanged(key), is_open)
-        except BaseException:
-            if self.recent.is_deleted(key) and not was_gone:
-                self.recent.undelete(key, former)
-            raise
+        with self.recent.under_way.deleting(key) as written:
+            kept, _ = await together(self._survives(directory, besides=key), first())
+            if not kept:
+                await self.put_marker(directory)
+            await RetryPolicy().run(lambda _: self._delete_unless(written, key), is_open)
 
-    async def _delete_unchanged(self, key: str) -> None:
-        """Delete what has not been stored anew since it counts as deleted."""
+    async def _delete_unless(self, written: Collection[str], key: str) -> None:
+        """Delete what has not been stored anew."""
         async with self.recent.turns.turn(key):
-            if self.recent.find(key) is not None:
-                raise StorageError(ErrorKind.CHANGED, operation="delete", key=key, temporary=True)
+            if written:
+                raise _changed(key)
             await self.client.delete_object(key, once=True)
-            if self.recent.find(key) is None:  # else something lies in that directory by now
-                self.recent.deleted(key)  # from now on: the copy before may have taken long
+            if not written:  # else something lies in that directory by now
+                self.recent.deleted(key)
 
     async def keep_directory(self, path: VirtualPath, *, besides: str) -> None:
         """Make sure that `path` exists without the object `besides`."""
@@ -122,23 +117,32 @@ class Tree:
         key = directory_key(path, self.prefix)
         return path == ROOT or await self.names.has_entries(key, besides=besides)
 
-    @contextmanager
-    def making(self, key: str) -> Iterator[None]:
-        """While it lasts, `key` may come to be a file, or a directory ("…/").
+    async def check_no_name(self, path: VirtualPath) -> None:
+        """Return if a new directory may be made at `path`, which the caller is claiming already.
 
-        Raises EXISTS, IS_DIRECTORY or NOT_DIRECTORY for what has been made since the caller looked
-        at the store, or is being made.
+        So whatever is made before is found, and whatever comes later is refused. Raises EXISTS and
+        NOT_DIRECTORY.
         """
-        if obstacle := self.recent.obstacle(key):
-            raise StorageError(obstacle, operation="create", key=key)
-        with self.recent.under_way.making(key):
-            yield
+        is_file, is_directory, below_file = await together(
+            self.names.is_file(path),
+            self.names.is_directory(path),
+            self.names.has_file_above(path),
+        )
+        if is_file or is_directory:
+            raise StorageError(ErrorKind.EXISTS, operation="create", key=path)
+        if below_file:
+            raise StorageError(ErrorKind.NOT_DIRECTORY, operation="create", key=path)
 
     async def put_marker(self, path: VirtualPath) -> None:
         """Store the object that makes `path` a directory, whatever lies in it."""
         key = directory_key(path, self.prefix)
-        stored = await self.client.put_object(key, b"", options=self.rules.marker_options())
-        self.recent.wrote(ObjectMeta(key=key, size=0, etag=stored.etag, modified=now()))
+        async with self.recent.turns.turn(key):  # somebody may be about to delete it
+            stored = await self.client.put_object(key, b"", options=self.rules.marker_options())
+            self.recent.wrote(ObjectMeta(key=key, size=0, etag=stored.etag, modified=now()))
+
+
+def _changed(key: str) -> StorageError:
+    return StorageError(ErrorKind.CHANGED, operation="delete", key=key, temporary=True)
 
 
 def is_open(error: StorageError) -> bool:

@@ -4,7 +4,7 @@ A store lets a name be a file and a directory, since "d" and "d/x" are two keys 
 it is one of them is seen to here. It must not know what is made there, nor how.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Self
 
@@ -39,13 +39,18 @@ class UnderWay:
 
     def __init__(self) -> None:
         self._made: dict[str, int] = {}  # by how many
-        self._deleted: dict[str, int] = {}
+        self._noting: dict[str, list[set[str]]] = {}
+        self._deleted: dict[str, list[set[str]]] = {}
         self._hidden: set[str] = set()
         self._watches: dict[str, set[Watch]] = {}
 
     def may_be_there(self, key: str) -> bool:
         """Whether somebody makes it, or has not yet deleted it."""
         return key in self._made or key in self._deleted
+
+    def is_visible(self, key: str) -> bool:
+        """Whether what the store may have at `key` counts: neither hidden nor being deleted."""
+        return key not in self._hidden and not self.counts_as_deleted(key)
 
     # Making
 
@@ -56,7 +61,11 @@ class UnderWay:
 
     def end_making(self, key: str) -> None:
         """Take note that it is known by now whether there is."""
-        _decrease(self._made, (key, *prefixes_above(key)))
+        for name in (key, *prefixes_above(key)):
+            if self._made[name] == 1:
+                del self._made[name]
+            else:
+                self._made[name] -= 1
 
     @contextmanager
     def making(self, key: str) -> Iterator[None]:
@@ -67,21 +76,48 @@ class UnderWay:
         finally:
             self.end_making(key)
 
+    # Noting what is written
+
+    @contextmanager
+    def noting(self, *names: str) -> Iterator[set[str]]:
+        """Yield a set that is given those of `names` at or below which something is written."""
+        written: set[str] = set()
+        with _registered(self._noting, names, written):
+            yield written
+
+    def wrote(self, key: str) -> None:
+        """Tell those who are noting it."""
+        if self._noting:
+            for name in (key, *prefixes_above(key)):
+                for written in self._noting.get(name, ()):
+                    written.add(name)
+
     # Deleting
 
     @contextmanager
-    def deleting(self, *keys: str) -> Iterator[None]:
-        """While it lasts, what counts as deleted may still be there, and stay."""
-        for key in keys:
-            self._deleted[key] = self._deleted.get(key, 0) + 1
+    def deleting(self, *keys: str) -> Iterator[set[str]]:
+        """While it lasts, `keys` count as deleted, though they may be there, and stay.
+
+        That ends for those at or below which something is written: the set that is given has them.
+        The directories above are relied on.
+        """
+        above = {prefix for key in keys for prefix in prefixes_above(key)}
+        for prefix in above:
+            self.begin_making(prefix)
         try:
-            yield
+            with self.noting(*keys) as written, _registered(self._deleted, keys, written):
+                yield written
         finally:
-            _decrease(self._deleted, keys)
+            for prefix in above:
+                self.end_making(prefix)
 
     def is_deleting(self, key: str) -> bool:
-        """Whether `key` counts as deleted before it is."""
+        """Whether somebody is about to delete `key`."""
         return key in self._deleted
+
+    def counts_as_deleted(self, key: str) -> bool:
+        """Whether that is so, and nothing has been written there since."""
+        return key in self._deleted and any(key not in since for since in self._deleted[key])
 
     # Hiding
 
@@ -108,9 +144,16 @@ class UnderWay:
         return Watch(key, self._watches, is_hidden=key in self._hidden)
 
 
-def _decrease(counts: dict[str, int], names: Iterable[str]) -> None:
+@contextmanager
+def _registered(
+    register: dict[str, list[set[str]]], names: Collection[str], written: set[str]
+) -> Iterator[None]:
     for name in names:
-        if counts[name] == 1:
-            del counts[name]
-        else:
-            counts[name] -= 1
+        register.setdefault(name, []).append(written)
+    try:
+        yield
+    finally:
+        for name in names:
+            register[name] = [other for other in register[name] if other is not written]
+            if not register[name]:
+                del register[name]

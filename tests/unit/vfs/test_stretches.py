@@ -20,37 +20,43 @@ class Clock:
 
 def test_names_behind_the_last_entry_are_known_to_be_free() -> None:
     stretches = Stretches(Clock())
-    assert stretches.find("d/", "d/img_0001") is None
+    assert stretches.find("d/", "d/img_0001", since=-1) is None
     stretch = stretches.add("d/", "d/img_0001", None, {}, 0.0)
-    assert stretches.find("d/", "d/img_0002") is stretch
-    assert stretches.find("d/", "d/img_0000") is None
-    assert stretches.find("e/", "e/img_0002") is None
+    assert stretches.find("d/", "d/img_0002", since=-1) is stretch
+    assert stretches.find("d/", "d/img_0000", since=-1) is None
+    assert stretches.find("e/", "e/img_0002", since=-1) is None
 
 
 def test_what_was_not_listed_is_not_known() -> None:
     stretches = Stretches(Clock())
     stretches.add("", "b", "b-7", {"b-1": '"1"', "b-7": '"7"'}, 0.0)
-    assert stretches.find("", "b") is None, "b/ sorts behind b-7"
-    assert stretches.find("", "b-1")
-    assert stretches.find("", "b-7") is None, "b-7/ may come"
-    assert stretches.find("", "b-8") is None
+    assert stretches.find("", "b", since=-1) is None, "b/ sorts behind b-7"
+    assert stretches.find("", "b-1", since=-1)
+    assert stretches.find("", "b-7", since=-1) is None, "b-7/ may come"
+    assert stretches.find("", "b-8", since=-1) is None
 
 
-def test_it_is_forgotten() -> None:
-    clock = Clock()
-    stretches = Stretches(clock)
-    stretches.add("", "a", None, {}, 0.0)
-    clock.now = 9.9
-    assert stretches.find("", "b")
-    clock.now = 10.0
-    assert stretches.find("", "b") is None
+def test_only_what_was_asked_for_lately_counts() -> None:
+    stretches = Stretches(Clock())
+    stretches.add("", "a", None, {}, 5.0)
+    assert stretches.find("", "b", since=4.9)
+    assert stretches.find("", "b", since=5.0) is None
+
+
+def test_a_directory_is_forgotten_with_those_below() -> None:
+    stretches = Stretches(Clock())
+    for directory in ("", "d/", "d/e/", "da/"):
+        stretches.add(directory, f"{directory}a", None, {}, 0.0)
+    stretches.discard_below("d/")
+    known = [d for d in ("", "d/", "d/e/", "da/") if stretches.find(d, f"{d}b", since=-1)]
+    assert (known, stretches.count) == (["", "da/"], 2)
 
 
 def test_a_newer_look_counts() -> None:
     stretches = Stretches(Clock())
     stretches.add("", "a", None, {}, 0.0)
     newer = stretches.add("", "a", None, {"a": '"1"'}, 0.0)
-    assert stretches.find("", "a") is newer
+    assert stretches.find("", "a", since=-1) is newer
 
 
 def test_there_are_never_many() -> None:
@@ -76,6 +82,6 @@ def test_it_tells_what_a_look_would(keys: set[str], asked: str, following: str, 
     stretches = Stretches(Clock())
     last = None if is_last else page[-1]
     stretches.add("", asked, last, dict.fromkeys(page, '"e"'), 0.0)
-    if found := stretches.find("", following):
+    if found := stretches.find("", following, since=-1):
         assert (following in found.entries) == (following in listed)
         assert (f"{following}/" in found.entries) == (f"{following}/" in listed)
