@@ -33,6 +33,7 @@ class ErrorKind(enum.Enum):
     IS_DIRECTORY = "is a directory"
     NOT_DIRECTORY = "is not a directory"
     NOT_EMPTY = "directory not empty"
+    NOT_RESUMABLE = "the last upload broke off, and nothing of it was kept"
 
 
 class GatewayError(Exception):

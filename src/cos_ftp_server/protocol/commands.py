@@ -76,6 +76,11 @@ class CommandSpec:
         """The verb whose behaviour this is: its own, but PWD for XPWD."""
         return self.alias_of or self.verb
 
+    @property
+    def is_upload(self) -> bool:
+        """Whether data comes from the client."""
+        return self.opens_data and Permission.WRITE in self.permission
+
 
 _OPT = Argument.OPTIONAL
 _REQ = Argument.REQUIRED

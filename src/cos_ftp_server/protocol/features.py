@@ -32,7 +32,7 @@ _NUMBER = re.compile(r"[0-9]{1,19}")  # as many digits as MAX_OFFSET has
 _ALLO = re.compile(r"([0-9]{1,19})(?: [Rr] [0-9]{1,19})?")
 _VERBS_PER_LINE = 8
 
-_EXTENSIONS = ("EPRT", "EPSV", "MDTM", "SIZE")
+_EXTENSIONS = ("CLNT", "EPRT", "EPSV", "MDTM", "SIZE")
 """Verbs that are a feature by themselves."""
 
 

@@ -93,6 +93,7 @@ LOGGED_OUT = Reply.of(220, "Logged out; ready for a new user.")  # RFC 959 secti
 GOODBYE = Reply.of(221, "Goodbye.")  # RFC 959 section 5.4
 NOTHING_TO_ABORT = Reply.of(225, "No transfer to abort.")  # RFC 959 section 5.4 (ABOR)
 TRANSFER_COMPLETE = Reply.of(226, "Transfer complete.")  # RFC 959 section 5.4
+STILL_STORING = Reply.of(150, "Data received, waiting for the store.")  # RFC 959 section 4.2
 STORING = Reply.of(226, "Data received, waiting for the store.")  # RFC 959 section 4.2
 ABORT_DONE = Reply.of(226, "Abort successful.")  # RFC 959 section 5.4 (ABOR)
 LOGGED_IN = Reply.of(230, "Logged in.")  # RFC 959 section 5.4
@@ -307,6 +308,11 @@ def local_error(text: str) -> Reply:
 def file_unavailable(text: str) -> Reply:
     """A path that cannot be had, and why (RFC 959 section 5.4)."""
     return Reply.of(FILE_UNAVAILABLE.code, text)
+
+
+def for_good(reply: Reply) -> Reply:
+    """The same in the words of `reply`, to a client that must not repeat it by itself."""
+    return file_unavailable(reply.text) if reply.code < 500 else reply
 
 
 def preceded(reply: Reply, text: str) -> Reply:

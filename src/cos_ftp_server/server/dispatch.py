@@ -268,6 +268,8 @@ class Dispatcher:
             return replies.LOCAL_ERROR
         if isinstance(error, StorageError):
             exchange.failure = error
+            if exchange.must_fail_for_good:
+                reply = replies.for_good(reply)
         is_usual = is_client_mistake(error) or exchange.has_enough(error)
         level = logging.DEBUG if is_usual else logging.WARNING
         log.log(level, "%s failed: %s", command.loggable, error)

@@ -172,10 +172,16 @@ class Exchange:
     def keep_alive(self, reply: Reply) -> Ticker:
         """Return a context that says every few seconds that `reply` is still to come.
 
-        After the first such line, an error can only be told by closing the connection.
+        After the first such line, an error can only be told by closing the connection. Where that
+        would be taken for a reason to repeat an upload, no reply is begun instead.
         """
         self._promised = reply
         return Ticker(self.services.config.finalise_keepalive_seconds, self._say_alive)
+
+    @property
+    def must_fail_for_good(self) -> bool:
+        """Whether the client is not to hear that it may try again; see Session."""
+        return self.command.spec.is_upload and self.session.repeats_uploads_badly
 
     def explain(self, reply: Reply) -> None:
         """Say what has gone wrong, for people, in a line of the reply that will have no end."""
@@ -184,6 +190,10 @@ class Exchange:
             self._control.write(why.encode_continuation())
 
     def _say_alive(self) -> None:
-        if self._promised is not None:
-            self.is_continued = True
-            self._control.write(self._promised.encode_continuation())
+        if self._promised is None:
+            return
+        if self.must_fail_for_good:
+            self._control.write(replies.STILL_STORING.encode())
+            return
+        self.is_continued = True
+        self._control.write(self._promised.encode_continuation())

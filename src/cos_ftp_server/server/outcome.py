@@ -28,6 +28,7 @@ _WORDS = {
     ErrorKind.IS_DIRECTORY: "Is a directory.",
     ErrorKind.NOT_DIRECTORY: "Not a directory.",
     ErrorKind.NOT_EMPTY: "Directory not empty.",
+    ErrorKind.NOT_RESUMABLE: "Nothing was kept of the last upload: send the whole file.",
     ErrorKind.BAD_RANGE: "Restart offset beyond the end of the file.",
     ErrorKind.BAD_NAME: "File name not allowed.",
     ErrorKind.TOO_LARGE: "File too large.",

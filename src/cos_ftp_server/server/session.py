@@ -57,6 +57,7 @@ class Session:
         "abort_transfer",
         "announced_size",
         "anonymous_since",
+        "client",
         "data_setup",
         "facts",
         "is_ending",
@@ -94,6 +95,8 @@ class Session:
         """The transfer that is running."""
         self.is_ending = False
         """Set it to close the connection after the reply, and after a running transfer."""
+        self.client = ""
+        """What the client's program calls itself, by CLNT."""
         self.login_failures = 0
         self.anonymous_since = asyncio.get_running_loop().time()
         """Since when nobody has been logged in, on the event loop's clock."""
@@ -117,6 +120,16 @@ class Session:
         if self._account is None:
             raise ProtocolError(replies.NOT_LOGGED_IN)
         return self._account
+
+    @property
+    def repeats_uploads_badly(self) -> bool:
+        """Whether an upload of this client that fails for now must be told to fail for good.
+
+        lftp repeats it by itself, but what it has sent already it takes from a buffer, and goes on
+        behind what SIZE tells, as if that were its own: the end would be half a file, or a
+        mixture with the old one, that looks complete to both sides (observed with 4.9.2).
+        """
+        return self.client.startswith("lftp/")
 
     @property
     def file_system(self) -> FileSystem:

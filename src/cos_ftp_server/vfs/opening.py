@@ -131,6 +131,8 @@ class OpenWriter:
             if offset is None:
                 return None
             raise _beyond_end(self._path, offset, 0) from error
+        if meta.key in self._tree.recent.broken_off:
+            raise StorageError(ErrorKind.NOT_RESUMABLE, operation="resume", key=meta.key)
         size = meta.size if offset is None else offset
         if size > meta.size:
             raise _beyond_end(self._path, size, meta.size)

@@ -93,6 +93,8 @@ class Upload:
         self._options = options
         self._target = target
         self._beginning = beginning
+        self._broken_off = recent.broken_off
+        self._is_whole_file = beginning is None and not appends
         self._publication = Publication(
             engine.client,
             key,
@@ -339,6 +341,8 @@ class Upload:
 
     async def abort(self) -> None:
         """Leave nothing behind: no task, memory, object or multipart upload. Never raises."""
+        if self._is_whole_file:
+            self._broken_off.add(self._key)
         try:
             await self._publication.take_back()
             await dismiss(self._target, *self._sending)

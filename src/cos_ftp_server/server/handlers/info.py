@@ -70,5 +70,6 @@ async def handle_site(exchange: Exchange, argument: str) -> Reply:
 
 
 async def handle_clnt(exchange: Exchange, argument: str) -> Reply:
-    """Note the client's name, which the log shows with the command."""
+    """Note the name of the client's program."""
+    exchange.session.client = argument
     return replies.COMMAND_OK
