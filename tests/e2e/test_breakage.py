@@ -319,6 +319,31 @@ def test_a_client_that_still_sends_hears_why(
     assert place.names() == []
 
 
+@pytest.mark.parametrize("operation", ["PutObject", "UploadPart", COMPLETE])
+def test_lftp_does_not_repeat_what_the_store_did_not_take(
+    operation: str,
+    new_client: NewClient,
+    alice: Site,
+    store: Store,
+    place: Place,
+    tmp_path: Path,
+) -> None:
+    """It would send the end of it from a buffer: a part of the file that looks complete."""
+    source = tmp_path / "source"
+    source.write_bytes(random_bytes(300_000 if operation == "PutObject" else 12 * MIB))
+    client = new_client("lftp", alice)
+    assert isinstance(client, Lftp)
+    fault = Fault(operation=operation, status=503, code="SlowDown")
+    with (
+        store.fault(place.key("file"), fault),
+        spawn(client, source, f"{place.path}/file", rate=0) as process,
+    ):
+        _, told = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode != 0
+    assert b"550" in told
+    assert place.names() == []
+
+
 @pytest.mark.parametrize("command", ["SIZE", "MDTM", "MLST"])
 @pytest.mark.parametrize(
     ("status", "code", "replies"), [(503, "SlowDown", {451, 450}), (403, "AccessDenied", {550})]

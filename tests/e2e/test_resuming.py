@@ -6,6 +6,7 @@ The gateway keeps what has arrived of an upload that breaks off, as those who re
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,24 @@ def start_slowly(client: Client, source: Path, name: str) -> "subprocess.Popen[b
         )
         command = ["lftp", "--norc", "-c", script]
     return subprocess.Popen(command, env=client.environment, stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("how", ["lftp put -c", "curl -C - -T"])
+def test_an_old_file_is_not_taken_for_the_beginning_of_a_new_one(
+    how: str, new_client: NewClient, gateway: Gateway, alice: Site, place: Place, source: Path
+) -> None:
+    """Nothing is kept of what was killed: both ask for the size, which is that of the old file."""
+    old = random_bytes(MIB, seed=2)
+    place.put("file", old)
+    client_name, resume = RESUMED_UP[how]
+    client, path = new_client(client_name, alice), f"{place.path}/file"
+    with start_slowly(client, source, path) as process:
+        place.store.wait_for_request("UploadPart", place.key("file"))
+        process.kill()
+    gateway.wait_for_line("transfer verb=STOR", f"path='{path}'")
+    with suppress(AssertionError):  # lftp sends all of it instead, curl gives up
+        resume(client, source, path)
+    assert place.content("file") in (old, CONTENT)
 
 
 @pytest.mark.parametrize("old", [None, 0, 1000, 2 * MIB])

@@ -211,6 +211,33 @@ async def test_late_failure_closes_without_a_last_line(
     assert file_system.open_writers == 0
 
 
+# lftp, which repeats what fails for now, with half of the file
+
+
+async def test_lftp_is_told_that_a_failure_is_for_good(log_in: Login) -> None:
+    file_system = FailsInCommitFileSystem()  # for now
+    file_system.release.set()
+    async with log_in(file_system) as client:
+        assert (await client.store("a", b"x")).code == 451
+        await client.expect("CLNT lftp/4.9.2", 200)
+        assert (await client.store("a", b"x")).code == 550
+
+
+async def test_lftp_waits_without_the_beginning_of_a_success(log_in: Login) -> None:
+    """So that what fails late can be told, and is not taken for a connection that was lost."""
+    file_system = FailsInCommitFileSystem()
+    async with log_in(file_system, finalise_keepalive_seconds=0.02) as client:
+        await client.expect("CLNT lftp/4.9.2", 200)
+        (await begin(client)).write_eof()
+        for _ in range(3):
+            assert (await client.line()).startswith("150 ")
+        file_system.release.set()
+        while (line := await client.line()).startswith("150 "):
+            pass
+        assert line.startswith("550 ")
+        await client.expect("NOOP", 200)
+
+
 async def test_abort_of_a_commit_that_has_been_announced_closes(log_in: Login) -> None:
     file_system = HangsInCommitFileSystem()
     async with log_in(file_system, finalise_keepalive_seconds=0.02) as client:

@@ -323,3 +323,48 @@ async def test_what_is_continued_is_not_looked_at_again(world: World, offset: in
     await resume(world, b"new", offset, "/d/f")
     assert world.emulator.requests.count("ListObjects") == 0
     assert world.emulator.requests.count("HeadObject") == 2  # at the beginning and at the end
+
+
+# After an upload that broke off
+
+
+async def broken_off(world: World, offset: int | None = 0) -> None:
+    async with world.fs.open_writer(path("/f"), offset=offset) as writer:
+        await writer.write(b"half of the new")
+
+
+@pytest.mark.parametrize("offset", [3, 8, END])
+async def test_a_replacement_that_broke_off_is_not_resumed_behind_the_old_file(
+    world: World, offset: int | None
+) -> None:
+    await world.store("/f", b"old file")
+    await broken_off(world)
+    with pytest.raises(StorageError) as caught:
+        await resume(world, b"rest", offset)
+    assert caught.value.kind is ErrorKind.NOT_RESUMABLE
+    assert await world.load("/f") == b"old file"
+    await world.store("/f", b"new")
+    await resume(world, b" rest", END)
+    assert await world.load("/f") == b"new rest"
+
+
+async def test_what_was_appended_can_be_appended_again(world: World) -> None:
+    await world.store("/f", b"old ")
+    await broken_off(world, END)
+    await resume(world, b"rest", END)
+    assert await world.load("/f") == b"old rest"
+
+
+async def test_a_new_file_that_broke_off_can_be_begun_by_appending(world: World) -> None:
+    await broken_off(world)
+    await resume(world, b"all", END)
+    assert await world.load("/f") == b"all"
+
+
+async def test_a_file_that_was_renamed_to_the_name_can_be_resumed(world: World) -> None:
+    await world.store("/f", b"old")
+    await broken_off(world)
+    await world.store("/g", b"other ")
+    await (await world.fs.prepare_rename(path("/g"))).to(path("/f"))
+    await resume(world, b"rest", END)
+    assert await world.load("/f") == b"other rest"

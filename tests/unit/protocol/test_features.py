@@ -36,6 +36,7 @@ def refusal(function: Callable[[str], object], argument: str) -> Reply:
 
 def test_features() -> None:
     assert feature_lines(("type", "size")) == (
+        "CLNT",
         "EPRT",
         "EPSV",
         "MDTM",
