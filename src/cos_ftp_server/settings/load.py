@@ -10,6 +10,8 @@ import shlex
 import stat
 import sys
 from collections.abc import Collection
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple, TypeVar
 
 from pydantic import ValidationError
@@ -27,6 +29,7 @@ from cos_ftp_server.settings.model import (
     LEAST_BUFFER_MEMORY,
     AccountSettings,
     FileOptionSettings,
+    NetworkSettings,
     OptionalSettings,
     Section,
     Settings,
@@ -46,14 +49,15 @@ class LoadedSettings(NamedTuple):
     warnings: tuple[ConfigProblem, ...]
 
 
-def load_settings(path: str | os.PathLike[str], *, check_memory: bool = True) -> LoadedSettings:
+def load_settings(path: str | os.PathLike[str], *, at_start: bool = True) -> LoadedSettings:
     """Read and check the file at `path`. Blocks: for start-up, or a thread.
 
-    `check_memory`: whether the settings must fit into the memory that is free now. Raises
-    ConfigError with all problems, in the order of the file.
+    `at_start`: whether to check what matters only then, that the settings fit into the memory that
+    is free, and that `log_dir` can be written. Raises ConfigError with all problems, in the order
+    of the file.
     """
     source = os.fspath(path)
-    loader = _Loader(check_memory)
+    loader = _Loader(at_start)
     try:
         with open(path, "rb") as file:
             content = file.read()
@@ -87,8 +91,8 @@ _SECTIONS: dict[str, tuple[str, type[Section]]] = {
 class _Loader:
     """Gathers settings, problems and warnings on the way through one file."""
 
-    def __init__(self, check_memory: bool) -> None:
-        self._checks_memory = check_memory
+    def __init__(self, at_start: bool) -> None:
+        self._is_at_start = at_start
         self.problems: list[ConfigProblem] = []
         self.warnings: list[ConfigProblem] = []
         self._sections: dict[str, IniSection] = {}
@@ -117,6 +121,8 @@ class _Loader:
         self._check_accounts(declared)
         self._check_memory(sections)
         self._check_keeping(accounts, sections)
+        self._check_ports(sections)
+        self._check_log_dir(sections)
         if self.problems:
             return None
         return Settings.model_validate({"accounts": tuple(accounts), **sections})
@@ -210,13 +216,47 @@ class _Loader:
                 entry = self._sections[account.section.upper()].entries["overwrite_enable"]
                 self.warn(account.section, "overwrite_enable", words, entry.line)
 
+    def _check_ports(self, sections: dict[str, Section]) -> None:
+        network = sections.get("network")
+        if not isinstance(network, NetworkSettings):
+            return
+        first, last = network.passive_port
+        if first <= network.listen_port <= last:
+            entries = self._sections["NETWORK"].entries
+            entry = entries.get("passive_port") or entries["listen_port"]
+            words = (
+                f"{first},{last} contains listen_port ({network.listen_port}), "
+                "which no data connection can have; right would be a range without it"
+            )
+            self.warn("NETWORK", "passive_port", words, entry.line)
+
+    def _check_log_dir(self, sections: dict[str, Section]) -> None:
+        """Warn of a directory that cannot be written, as a server without log files still serves.
+
+        Nothing is made: whoever checks may be another user than the server's.
+        """
+        optional = sections.get("optional")
+        if not self._is_at_start or not isinstance(optional, OptionalSettings):
+            return
+        for directory in (optional.log_dir, optional.log_dir / "uploads"):
+            if obstacle := _writing_obstacle(directory):
+                declared = self._sections.get("OPTIONAL", IniSection("OPTIONAL", 0))
+                entry = declared.entries.get("log_dir")
+                words = (
+                    f"{str(directory)!r} cannot be made or written: {obstacle}; without it there "
+                    "are no log files, and a kill may leave multipart uploads behind: make it, "
+                    "and let the server's user write there, or name another one"
+                )
+                self.warn("OPTIONAL", "log_dir", words, entry.line if entry else 0)
+                return
+
     def _fit_memory(self, declared: IniSection, optional: OptionalSettings) -> OptionalSettings:
         """Return the settings with as much buffer memory as this machine allows.
 
         What the file demands is taken or refused; only the default is made to fit, so that a
         file that does not know the key works on a small machine.
         """
-        available = available_memory() if self._checks_memory else None
+        available = available_memory() if self._is_at_start else None
         if not optional.config_check_enable or available is None:
             return optional
         need = Need(
@@ -262,6 +302,17 @@ class _Loader:
             )
             line = entry.line if entry else 0
             self.warn("FILE_OPTION", "single_file_max_size", words, line)
+
+
+def _writing_obstacle(directory: Path) -> str:
+    """Return why no file can be created in `directory`, which may be missing; "" if it can."""
+    while not os.path.lexists(directory) and directory != directory.parent:
+        directory = directory.parent
+    try:
+        with TemporaryFile(dir=directory):  # without a name, where the file system can do that
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def _unknown_key(key: str, model: type[Section], known: Collection[str]) -> str:

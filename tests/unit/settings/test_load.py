@@ -599,7 +599,7 @@ def test_memory_may_be_left_out_of_account(
 ) -> None:
     with_memory(monkeypatch, 1)
     conf.write(conf.account())
-    assert load_settings(conf.path, check_memory=False).warnings == ()
+    assert load_settings(conf.path, at_start=False).warnings == ()
 
 
 def test_parts_larger_than_the_buffer_memory_are_a_warning(conf: Configuration) -> None:
@@ -636,3 +636,56 @@ def test_any_file_gives_settings_or_a_config_error(conf: Configuration, text: st
     else:
         return
     assert problems
+
+
+@pytest.mark.parametrize(
+    ("network", "line"),
+    [
+        ("passive_port = 2000,3000", 11),
+        ("listen_port = 60021", 11),
+        ("listen_port = 7\npassive_port = 7,9", 12),
+        ("listen_port = 7\npassive_port = 8,9", 0),
+        ("listen_port = 0\npassive_port = 8,9", 0),
+    ],
+)
+def test_passive_ports_with_the_listening_one_among_them(
+    conf: Configuration, network: str, line: int
+) -> None:
+    _, warnings = conf.load_with_warnings(conf.account(), f"[NETWORK]\n{network}\n")
+    assert [warning.partition(" contains listen_port")[1] != "" for warning in warnings] == [
+        True
+    ] * bool(line)
+    assert all(warning.startswith(f"file:{line}: [NETWORK] passive_port: ") for warning in warnings)
+
+
+class TestLogDirectory:
+    def warnings(self, conf: Configuration, directory: Path) -> list[str]:
+        _, warnings = conf.load_with_warnings(
+            conf.account(), f"[OPTIONAL]\nlog_dir = {directory}\n"
+        )
+        return warnings
+
+    def test_one_that_can_be_made_is_not(self, conf: Configuration, tmp_path: Path) -> None:
+        assert self.warnings(conf, tmp_path / "a" / "b") == []
+        assert not (tmp_path / "a").exists()
+
+    def test_one_that_is_there_stays_empty(self, conf: Configuration, tmp_path: Path) -> None:
+        (tmp_path / "log").mkdir()
+        assert self.warnings(conf, tmp_path / "log") == []
+        assert list((tmp_path / "log").iterdir()) == []
+
+    def test_below_a_file(self, conf: Configuration, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        (warning,) = self.warnings(conf, tmp_path / "file" / "log")
+        assert f"log_dir: '{tmp_path}/file/log' cannot be made or written: Not a dir" in warning
+
+    def test_the_records_of_uploads_are_looked_at_too(
+        self, conf: Configuration, tmp_path: Path
+    ) -> None:
+        (tmp_path / "uploads").touch()
+        (warning,) = self.warnings(conf, tmp_path)
+        assert f"log_dir: '{tmp_path}/uploads' cannot be" in warning
+
+    def test_it_matters_at_the_start_alone(self, conf: Configuration) -> None:
+        conf.write(conf.account() + "[OPTIONAL]\nlog_dir = /proc/x\n")
+        assert load_settings(conf.path, at_start=False).warnings == ()
