@@ -5,12 +5,13 @@ stderr), 2 bad arguments (one line). It must not know how anything is served.
 """
 
 import asyncio
+import errno
 import logging
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -120,7 +121,8 @@ def serve(config: Path) -> None:
                 logs.set_level(fresh.optional.log_level)
                 gateway.reload(fresh)
 
-        run(run_service(gateway, _announce, gateway.drain, reload))
+        with _listening("listen_port", "listen_address"):
+            run(run_service(gateway, _announce, gateway.drain, reload))
 
 
 @commands.command()
@@ -155,7 +157,7 @@ def sweep(config: Path, older_than: timedelta, dry_run: bool) -> None:
     Uploads that are under way stay, also those of a server that is running, and so does whatever
     others have begun.
     """
-    settings = _load(config, check_memory=False)  # which the server has already
+    settings = _load(config, at_start=False)  # the server has memory and log
 
     from cos_ftp_server.sweep import Outcome, SweptRecord, record_files, sweep_accounts
 
@@ -192,7 +194,8 @@ def demo(host: str, port: int, data: Path | None) -> None:
 
     with logging_to("INFO"):
         service = Demo(host=host, port=port, data=data)
-        run(run_service(service, _announce, service.drain))
+        with _listening("--port", "--host"):
+            run(run_service(service, _announce, service.drain))
 
 
 @commands.command()
@@ -236,7 +239,7 @@ def emulator(
     async def run_emulator() -> None:
         await run_service(Emulator(config, parsed), _announce)  # made on the loop it runs on
 
-    with logging_to("INFO"):
+    with logging_to("INFO"), _listening("--port", "--host"):
         run(run_emulator())
 
 
@@ -257,8 +260,25 @@ def hash_password_command() -> None:
     click.echo(hash_password(password))
 
 
-def _load(path: Path, *, check_memory: bool = True) -> Settings:
-    settings, warnings = load_settings(path, check_memory=check_memory)
+@contextmanager
+def _listening(port: str, host: str) -> Iterator[None]:
+    """Say which setting, called `port` or `host`, may help when nobody can listen as it says."""
+    try:
+        yield
+    except OSError as error:
+        ways_out = {
+            errno.EADDRINUSE: f"stop what listens there, or set another {port}",
+            errno.EACCES: f"set {port} to 1024 or more, or start as root",
+            errno.EADDRNOTAVAIL: f"set {host} to an address of this machine",
+        }
+        way_out = ways_out.get(error.errno or 0)
+        if way_out is None or error.filename is not None:  # a file's trouble
+            raise
+        raise click.ClickException(f"{error.strerror}; {way_out}") from error
+
+
+def _load(path: Path, *, at_start: bool = True) -> Settings:
+    settings, warnings = load_settings(path, at_start=at_start)
     for warning in warnings:
         click.echo(f"{PROGRAM}: warning: {warning.located(str(path))}", err=True)
     return settings
@@ -267,8 +287,8 @@ def _load(path: Path, *, check_memory: bool = True) -> Settings:
 def _reload(path: Path) -> Settings | None:
     """Return the settings that the file has now, None if they cannot be used. Logs all problems."""
     try:
-        # What memory there is matters at the start alone, where it is taken.
-        settings, warnings = load_settings(path, check_memory=False)
+        # Memory is taken, and the log begun, at the start alone.
+        settings, warnings = load_settings(path, at_start=False)
     except ConfigError as error:
         for problem in error.problems:
             level = logging.WARNING if problem.is_warning else logging.ERROR

@@ -101,7 +101,7 @@ async def run_service(
                     _log.warning("stopping at once")
         finally:
             await service.aclose()
-            _log.info("stopped")
+        _log.info("stopped")
 
 
 async def _serve(signals: "_Signals", manager: ServiceManager, reload: Phase | None) -> None:

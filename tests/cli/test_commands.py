@@ -1,6 +1,7 @@
 """Commands that answer and end: their words, their streams and their exit codes."""
 
 import re
+import socket
 import subprocess
 import sys
 from datetime import timedelta
@@ -98,6 +99,41 @@ def test_check_tells_warnings_and_is_content(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"cos-ftp-server: warning: {config}:10: [COS_ACCOUNT_0] delete_enabel: ")
     assert "did you mean delete_enable?" in line
+
+
+def test_check_tells_of_a_log_dir_that_cannot_be_made(
+    capsys: pytest.CaptureFixture[str], config: Path, tmp_path: Path
+) -> None:
+    config.write_text(config.read_text() + "[OPTIONAL]\nlog_dir = /proc/x\n")
+    assert main(["check", "--config", str(config)]) == 0  # a server without a log serves
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"cos-ftp-server: warning: {config}:11: [OPTIONAL] log_dir: "
+        "'/proc/x' cannot be made or written: No such file or directory; "
+    )
+    assert line.endswith("and let the server's user write there, or name another one")
+
+
+@pytest.mark.parametrize("command", ["serve", "demo", "emulator"])
+def test_a_port_in_use_names_the_way_out(
+    capfd: pytest.CaptureFixture[str], config: Path, tmp_path: Path, command: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        log = f"[OPTIONAL]\nlog_dir = {tmp_path}/log\n"
+        network = f"[NETWORK]\nlisten_address = 127.0.0.1\nlisten_port = {port}\n"
+        config.write_text(config.read_text() + log + network)
+        arguments = {
+            "serve": ["serve", "--config", str(config)],
+            "demo": ["demo", "--port", str(port)],
+            "emulator": [*EMULATOR, "--data", str(tmp_path / "d"), "--port", str(port)],
+        }
+        assert main(arguments[command]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    name = "listen_port" if command == "serve" else "--port"
+    assert str(port) in line
+    assert "ddress already in use" in line
+    assert line.endswith(f"; stop what listens there, or set another {name}")
 
 
 @pytest.mark.parametrize("command", ["check", "serve", "sweep"])

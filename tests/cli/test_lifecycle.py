@@ -198,13 +198,15 @@ class FailsToStart:
         self.closed = True
 
 
-async def test_a_service_that_fails_to_start_is_closed() -> None:
+async def test_a_service_that_fails_to_start_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     service = FailsToStart()
     announced: list[str] = []
     with pytest.raises(OSError, match="no such address"):
         await run_service(service, announced.append)
     assert service.closed
     assert announced == []
+    assert caplog.records == []  # what never ran has not stopped
 
 
 class Waits(FailsToStart):
