@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import re
 import time
 from email.utils import parsedate_to_datetime
 
@@ -285,4 +286,12 @@ def test_text_form() -> None:
 )
 def test_wrong_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="fault"):
+        parse_faults([text])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("Foo:bar", "Foo: one of *, "), ("PutObject:bar", "unknown term 'bar'")]
+)
+def test_the_operation_is_looked_at_before_its_terms(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
         parse_faults([text])

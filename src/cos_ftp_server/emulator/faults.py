@@ -48,14 +48,18 @@ class Fault:
     truncate_at: int | None = None  # the XML answer ends after so many bytes
 
     def __post_init__(self) -> None:
-        if self.operation != "*" and self.operation not in set(Operation):
-            raise ValueError(f"{self.operation}: one of *, {', '.join(Operation)} expected")
+        _check_operation(self.operation)
         if self.crc not in ("", "wrong", "missing"):
             raise ValueError(f"crc={self.crc}: wrong or missing expected")
         if not 0 <= self.probability <= 1:
             raise ValueError(f"p={self.probability}: a number from 0 to 1 expected")
         if self.bytes_per_s is not None and self.bytes_per_s <= 0:
             raise ValueError(f"rate={self.bytes_per_s}: bytes per second, above 0, expected")
+
+
+def _check_operation(operation: str) -> None:
+    if operation != "*" and operation not in set(Operation):
+        raise ValueError(f"{operation}: one of *, {', '.join(Operation)} expected")
 
 
 class Rule:
@@ -194,6 +198,7 @@ def _parse_fault(text: str) -> Fault:
     operation, *terms = text.split(":")
     if not operation or not terms:
         raise ValueError("OPERATION:TERM expected, such as PutObject:503 SlowDown")
+    _check_operation(operation)  # before its terms, as it is read
     values: dict[str, object] = {"operation": operation}
     for term in terms:
         values.update(_parse_term(term))
