@@ -48,13 +48,16 @@ class BatchHandler(logging.Handler):
         self._batches.append(_Batch(sink))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a line."""
+        """Take a line, or drop it, unformatted, when too much waits for each sink."""
+        batches = [batch for batch in self._batches if batch.has_room()]
+        if not batches:
+            return
         try:
             line = self.format(record)
         except Exception:  # a line that cannot be formatted must not stop what it is about
             self.handleError(record)
             return
-        for batch in self._batches:
+        for batch in batches:
             batch.add(line)
 
     def close(self) -> None:
@@ -90,12 +93,17 @@ class _Batch:
         self._thread = threading.Thread(target=self._run, name=f"log {sink.name}", daemon=True)
         self._thread.start()
 
-    def add(self, line: str) -> None:
-        """Take a line, or drop it when too much waits."""
+    def has_room(self) -> bool:
+        """Whether a line may be added; if not, it counts as dropped."""
         with self._lock:
-            if self._waiting >= _MAX_WAITING:
-                self._dropped += 1
-                return
+            if self._waiting < _MAX_WAITING:
+                return True
+            self._dropped += 1
+        return False
+
+    def add(self, line: str) -> None:
+        """Take a line; `has_room` was asked before."""
+        with self._lock:
             is_first = not self._lines
             self._lines.append(line)
             self._waiting += len(line)

@@ -21,9 +21,6 @@ __all__ = ["FILE_NAME", "XFERLOG_NAME", "LogFiles", "Logs", "logging_to"]
 FILE_NAME = "cos-ftp-server.log"
 XFERLOG_NAME = "xferlog"
 
-_NOT_SHOWN = ("logThreads", "logProcesses", "logMultiprocessing")
-"""Switches of `logging` for what no format here shows, and need not be found out for each line."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFiles:
@@ -70,9 +67,6 @@ def logging_to(level: str, files: LogFiles | None = None) -> Iterator[Logs]:
             stack.callback(handler.close)
             return handler
 
-        for switch in _NOT_SHOWN:
-            stack.callback(setattr, logging, switch, getattr(logging, switch))
-            setattr(logging, switch, False)
         by_level = [add(TextFormatter())]
         by_level[0].write_to(Console())
         stack.callback(root.setLevel, before[0])

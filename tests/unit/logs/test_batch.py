@@ -44,14 +44,26 @@ class Disk:
         self.is_closed = True
 
 
+class Counting(logging.Formatter):
+    """Counts the lines that it was asked for."""
+
+    count = 0
+
+    def format(self, record: logging.LogRecord) -> str:
+        self.count += 1
+        return super().format(record)
+
+
 @contextmanager
-def handling(disk: Disk) -> Iterator[BatchHandler]:
-    handler = BatchHandler(logging.Formatter("%(message)s"))
-    handler.write_to(disk)
+def handling(*disks: Disk, formatter: logging.Formatter | None = None) -> Iterator[BatchHandler]:
+    handler = BatchHandler(formatter or logging.Formatter("%(message)s"))
+    for disk in disks:
+        handler.write_to(disk)
     try:
         yield handler
     finally:
-        disk.go.set()
+        for disk in disks:
+            disk.go.set()
         handler.close()
 
 
@@ -82,13 +94,48 @@ def test_a_slow_disk_costs_lines_but_no_time(
     monkeypatch.setattr(batch, "_MAX_WAITING", 100)
     disk = Disk()
     disk.go.clear()
-    with handling(disk) as handler:
+    formatter = Counting()
+    with handling(disk, formatter=formatter) as handler:
         log(handler, "first")
         assert disk.reached.wait(WAIT_S)
         for _ in range(1000):
             log(handler, "x" * 10)
+    assert formatter.count == 1 + 10  # what is dropped is not formatted
     assert disk.text.splitlines() == ["first", *["x" * 10] * 10]
     assert "990 lines were dropped: the disk is too slow" in caplog.text
+
+
+def test_a_slow_disk_costs_the_others_no_lines(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(batch, "_MAX_WAITING", 1)
+    slow, swift = Disk(), Disk()
+    slow.go.clear()
+    with handling(slow, swift) as handler:
+        for text in ("first", "second", "third"):
+            swift.written.clear()
+            log(handler, text)
+            assert slow.reached.wait(WAIT_S)
+            assert swift.written.wait(WAIT_S)
+    assert swift.text == "first\nsecond\nthird\n"
+    assert slow.text == "first\nsecond\n"
+    assert "1 lines were dropped" in caplog.text
+
+
+def test_the_last_sink_is_closed_first() -> None:
+    closed = []
+
+    class Named(Disk):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def close(self) -> None:
+            closed.append(self.name)
+
+    with handling(Named("console"), Named("file")):
+        pass
+    assert closed == ["file", "console"]
 
 
 def test_a_frozen_disk_does_not_keep_the_process_from_ending(
