@@ -58,10 +58,14 @@ class LineBuffer:
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self._limit = limit
-        self.pending = bytearray()
-        """What was received and has not been taken; only to be looked at."""
+        self._pending = bytearray()  # what was received and has not been taken
         self._cut_telnet = b""  # the beginning of a Telnet command, at most two bytes
         self._is_skipping = False  # within a line that has been reported as too long
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether anything was received that has not been taken, be it no whole line."""
+        return bool(self._pending)
 
     def receive_data(self, data: bytes) -> None:
         """Take what the client sent."""
@@ -70,26 +74,26 @@ class LineBuffer:
         if self._is_skipping:
             _, line_end, data = data.partition(_LF)
             self._is_skipping = not line_end
-        self.pending += data
-        if len(self.pending) > self._limit:
+        self._pending += data
+        if len(self._pending) > self._limit:
             # The CR of its line end may be among the bytes of a line that is just short enough.
-            kept = self.pending.rfind(_LF) + 1 + self._limit + 2
-            del self.pending[kept:]
+            kept = self._pending.rfind(_LF) + 1 + self._limit + 2
+            del self._pending[kept:]
 
     def next_line(self) -> bytes | NeedData:
         """Return the next line without its LF or CRLF, or `NEED_DATA`.
 
         Raises LineTooLong, once for each such line, in its place among the others.
         """
-        end = self.pending.find(_LF)
+        end = self._pending.find(_LF)
         if end < 0:
-            if len(self.pending) > self._limit + 1:
-                self.pending.clear()
+            if len(self._pending) > self._limit + 1:
+                self._pending.clear()
                 self._is_skipping = True
                 raise LineTooLong
             return NEED_DATA
-        line = bytes(self.pending[:end]).removesuffix(b"\r")
-        del self.pending[: end + 1]
+        line = bytes(self._pending[:end]).removesuffix(b"\r")
+        del self._pending[: end + 1]
         if len(line) > self._limit:
             raise LineTooLong
         return line.lstrip(_STRAY_COMMANDS)

@@ -240,7 +240,7 @@ class ControlConnection(asyncio.Protocol):
 
     def _fill_queue(self) -> None:
         queue, lines = self.queue, self._lines
-        while lines.pending and len(queue) < _MAX_QUEUED:
+        while lines.has_pending and len(queue) < _MAX_QUEUED:
             try:
                 line = lines.next_line()
             except ProtocolError as error:  # too long
@@ -254,13 +254,12 @@ class ControlConnection(asyncio.Protocol):
                 queue.append(parse_command(line))
             except ProtocolError as error:
                 queue.append(BadLine(error, loggable(line)))
-        is_full = len(queue) >= _MAX_QUEUED
-        if is_full is not self._is_paused:
-            self._pace_reading(is_full)
+        self._pace_reading()
 
-    def _pace_reading(self, is_full: bool) -> None:
+    def _pace_reading(self) -> None:
         """Pause only while the queue is full: `take`, which needs a line, is all that resumes."""
-        if self._transport is None or self.is_eof:
+        is_full = len(self.queue) >= _MAX_QUEUED
+        if is_full is self._is_paused or self._transport is None or self.is_eof:
             return
         self._is_paused = is_full
         if is_full:

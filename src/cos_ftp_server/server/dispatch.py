@@ -38,7 +38,7 @@ _LINGER_SECONDS = 10.0
 class _Transfer:
     exchange: Exchange
     task: asyncio.Task[Reply]
-    is_running: bool = True
+    is_running: bool = True  # not task.done(), which is true before `_idle_since` tells when
 
     @property
     def has_ended(self) -> bool:

@@ -36,7 +36,7 @@ def feed(chunks: Iterable[bytes]) -> list[bytes | str]:
     for chunk in chunks:
         buffer.receive_data(chunk)
         taken += take(buffer)
-        assert len(buffer.pending) <= LIMIT + 1 + 2
+        assert len(buffer._pending) <= LIMIT + 1 + 2
     return taken
 
 
@@ -111,10 +111,10 @@ def test_an_endless_line_is_reported_once_and_never_held() -> None:
     buffer = LineBuffer(LIMIT)
     for _ in range(1000):
         buffer.receive_data(b"x" * 1000)
-        assert len(buffer.pending) <= LIMIT + 2
+        assert len(buffer._pending) <= LIMIT + 2
     assert take(buffer) == [TOO_LONG]
     buffer.receive_data(b"x" * 1000)
-    assert len(buffer.pending) == 0
+    assert not buffer.has_pending
     assert take(buffer) == []
     buffer.receive_data(b"x\nNOOP\n")
     assert take(buffer) == [b"NOOP"]
