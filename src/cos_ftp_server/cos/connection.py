@@ -35,10 +35,11 @@ _MAX_AHEAD_BYTES = 128 * 1024
 class Patience:
     """How long to wait, in seconds.
 
-    `idle_s`: without a byte in either direction, while it is the store's turn. `total_s`: for all
-    of one attempt, connecting included; None: as long as bytes flow. `answer_s`: from the moment
-    the store's system has all of the request until the answer is complete, or the head of one that
-    is streamed, with bytes or without any; None: as long as the rest allows.
+    `idle_s`: without a byte in either direction, while it is the store's turn; it does not run
+    while only the answer is missing and `answer_s` is set. `total_s`: for all of one attempt,
+    connecting included; None: as long as bytes flow. `answer_s`: from the moment the store's system
+    has all of the request until the answer is complete, or the head of one that is streamed, with
+    bytes or without any; None: as long as the rest allows.
     """
 
     idle_s: float
@@ -228,7 +229,7 @@ class Connection(asyncio.BufferedProtocol):
             self._fail(HttpError(Trouble.TOO_SLOW))
             return
         moved = self._moved + gone
-        if moved != self._moved_at_check or self._waiter is None or self._is_answering(gone):
+        if moved != self._moved_at_check or self._waiter is None or self._awaits_only_answer(gone):
             self._moved_at_check, self._moved_since = moved, now
         elif now - self._moved_since >= self._idle_s:
             self._fail(HttpError(Trouble.TIMEOUT))
@@ -239,7 +240,7 @@ class Connection(asyncio.BufferedProtocol):
             return False
         return now - self._gone_since >= self._answer_s
 
-    def _is_answering(self, gone: int) -> bool:
+    def _awaits_only_answer(self, gone: int) -> bool:
         """Whether only the answer is missing, which has a time of its own: no byte is expected."""
         has_all = self._is_sent and gone == self._written
         return has_all and self._answer_s is not None and self._awaits_answer

@@ -44,10 +44,10 @@ _ALWAYS = (
 class Timeouts:
     """How long to wait, in seconds.
 
-    `connect_s`: TCP and TLS. `idle_s`: without a byte, in either direction. `total_s`: one attempt
-    of a request that carries no object, and the answer to an upload. `slow_idle_s` and
-    `slow_total_s` are for what COS may work on for minutes before it answers: copy and complete
-    (the official SDK gives a complete 20 minutes).
+    `connect_s`: TCP and TLS. `idle_s`: without a byte, in either direction, and to the head of a
+    download. `total_s`: one attempt of a request that carries no object, and the answer to an
+    upload. `slow_idle_s` and `slow_total_s` are for what COS may work on for minutes before it
+    answers: copy and complete (the official SDK gives a complete 20 minutes).
     """
 
     connect_s: float = 10.0

@@ -148,28 +148,6 @@ class TestTroubleByName:
         assert error.temporary
         assert not was_never_sent(error)
 
-    @pytest.mark.parametrize("size", [1, MIB])
-    async def test_silence_is_no_reason_to_send_an_upload_again(self, size: int) -> None:
-        """The store, or a proxy in front of it, works on what it was sent."""
-        served = 0
-
-        async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            nonlocal served
-            for _ in range(2):
-                await reader.readuntil(b"\r\n\r\n")
-                await reader.readexactly(size)
-                served += 1
-                await asyncio.sleep(0.4)
-                writer.write(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n')
-
-        async with (
-            raw_server(answer_late) as endpoint,
-            open_client(endpoint, idle_s=0.1, total_s=20) as client,
-        ):
-            await client.put_object("k", bytes(size))
-            await client.upload_part("k", "u", 1, bytes(size))
-        assert served == 2
-
     async def test_an_answer_that_drips(self) -> None:
         store = Dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", 0)
         await store.is_given_up(lambda client: client.list_objects(""))
