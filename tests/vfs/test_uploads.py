@@ -382,6 +382,33 @@ async def test_a_put_that_stays_wrong_does_not_stay(world: World) -> None:
     assert await world.keys() == []
 
 
+@SIZES
+async def test_what_was_acknowledged_and_cannot_be_found_is_tried_again_later(
+    world: World, size: int
+) -> None:
+    """No fault of the client's name, whatever the store says to it."""
+    world.emulator.faults.add(Fault(crc="missing"))
+    world.emulator.faults.add(Fault(operation="HeadObject", status=404, code="NoSuchKey"))
+    with pytest.raises(StorageError) as caught:
+        await world.store("/f", random_bytes(size))
+    assert caught.value.kind is ErrorKind.UNAVAILABLE
+    assert caught.value.temporary
+
+
+@pytest.mark.parametrize(
+    ("operation", "size"), [("PutObject", 10), ("CompleteMultipartUpload", 3 * MIB)]
+)
+async def test_a_wrong_answer_that_a_second_look_settles(
+    world: World, operation: str, size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.emulator.faults.add(Fault(operation=operation, crc="wrong"))
+    await world.store("/f", random_bytes(size))
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert [level for level, _ in told] == ["ERROR", "WARNING"]
+    assert told[0][1].startswith("'f': sent CRC64 ")
+    assert told[1][1] == "'f': a second look has found the right CRC64, nothing is lost"
+
+
 async def test_a_store_without_crc_is_accepted(world: World) -> None:
     world.emulator.faults.add(Fault(crc="missing"))
     for size in (10, 3 * MIB):

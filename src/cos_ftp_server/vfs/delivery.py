@@ -143,7 +143,13 @@ class Delivery:
         """Whether the store has what was sent; where a CRC64 is unknown, the size must do."""
         told = stored.crc64
         if told is None or crc is None:
-            meta = await self._client.head_object(self._key)
+            try:
+                meta = await self._client.head_object(self._key)
+            except StorageError as error:
+                if error.kind is not ErrorKind.NOT_FOUND:
+                    raise
+                # The store has acknowledged it: to the client its name is not what is wrong.
+                raise self._error(ErrorKind.UNAVAILABLE) from error
             told = meta.crc64
             if told is None:
                 self._missing_crc.note()
@@ -152,7 +158,10 @@ class Delivery:
                 return False
         if None not in (told, crc) and told != crc:
             _log.error("%r: sent CRC64 %d, stored %d", self._key, crc, told)
-            return await self._look(size, crc) is not None  # the object counts, not the answer
+            if await self._look(size, crc) is None:
+                return False
+            # The object counts, not the answer.
+            _log.warning("%r: a second look has found the right CRC64, nothing is lost", self._key)
         return True
 
     async def _look(self, size: int, crc: int | None) -> Stored | None:
