@@ -18,7 +18,7 @@ import click
 from bench.figures import Figures, Results, best, measure
 from bench.machine import this_machine
 from bench.publish import publish
-from bench.report import Machines, read_results, results_json, results_table, verdicts_table
+from bench.report import Machines, read_results, report_text, results_json
 from bench.systems import SYSTEMS, running_load, running_store
 from bench.targets import judge
 from bench.works import WORKS, Work
@@ -91,10 +91,8 @@ def main(
     if is_published:
         kept_machines, kept_results = _published()
         machines, results = {**kept_machines, **machines}, {**kept_results, **results}
-    verdicts = judge(results)
-    click.echo(results_table(results))
-    click.echo()
-    click.echo(verdicts_table(verdicts))
+    verdicts = [] if quick else judge(results)  # the targets are for whole works
+    click.echo(report_text(results, verdicts))
     report = results_json(machines, results, verdicts)
     _RESULTS.mkdir(exist_ok=True)
     name = "latest" if is_published else time.strftime("%Y%m%d-%H%M%S")

@@ -14,6 +14,7 @@ __all__ = [
     "Machines",
     "machines_text",
     "read_results",
+    "report_text",
     "results_json",
     "results_table",
     "verdicts_table",
@@ -72,6 +73,14 @@ def machines_text(machines: Machines) -> str:
     if len(titles) == 1:
         return f"Measured on {next(iter(titles))}."
     return "\n".join(f"- Measured on {told}: {'; '.join(names)}." for told, names in titles.items())
+
+
+def report_text(results: Results, verdicts: Sequence[Verdict]) -> str:
+    """Return the table of all works, and that of the targets, where any were judged."""
+    tables = [results_table(results)]
+    if verdicts:
+        tables.append(verdicts_table(verdicts))
+    return "\n\n".join(tables)
 
 
 def results_table(results: Results) -> str:

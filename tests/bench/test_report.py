@@ -1,7 +1,9 @@
 """Figures become ratios, tables and verdicts."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -16,7 +18,7 @@ from bench.report import (
     verdicts_table,
 )
 from bench.targets import TARGETS, judge
-from bench.works import WORKS
+from bench.works import WORKS, Work
 
 MIB = 1024**2
 FIGURES = Figures(
@@ -95,6 +97,22 @@ def test_shorter_works_are_not_published() -> None:
     result = CliRunner().invoke(main, ["--publish", "--quick", "--only", "nothing"])
     assert result.exit_code == 2
     assert "--quick measures shorter works" in result.output
+
+
+def test_shorter_works_are_not_judged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from bench import __main__ as program
+
+    def measured(_work: Work, systems: Sequence[str], _directory: Path) -> dict[str, Figures]:
+        return dict.fromkeys(systems, FIGURES)
+
+    monkeypatch.setattr(program, "_do", measured)
+    monkeypatch.setattr(program, "_RESULTS", tmp_path)
+    for arguments, is_judged in (([], True), (["--quick"], False)):
+        result = CliRunner().invoke(program.main, [*arguments, "--only", "store-1g"])
+        assert result.exit_code == 0
+        assert "1 GiB STOR" in result.output
+        assert ("target" in result.output) is is_judged
 
 
 def test_a_name_that_no_work_has_is_refused() -> None:
