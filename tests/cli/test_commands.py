@@ -136,6 +136,13 @@ def test_a_port_in_use_names_the_way_out(
     assert line.endswith(f"; stop what listens there, or set another {name}")
 
 
+def test_an_address_of_another_machine_names_the_way_out(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["demo", "--host", "192.0.2.1", "--port", "0"]) == 1  # RFC 5737: nobody's
+    assert capfd.readouterr().err.endswith("; set --host to an address of this machine\n")
+
+
 @pytest.mark.parametrize("command", ["check", "serve", "sweep"])
 def test_a_bad_file_gets_a_line_for_each_problem_and_exit_code_1(
     capsys: pytest.CaptureFixture[str], config: Path, command: str
