@@ -93,9 +93,23 @@ class World:
         """As another account of the same server sees the bucket: it shares what is remembered."""
         return replace(self, fs=CosFileSystem(self.engine, self.cleanups, recent=self.recent))
 
+    def with_memory(self, recent: RecentChanges) -> "World":
+        """As a server sees the bucket that remembers its changes there."""
+        fs = CosFileSystem(self.engine, self.cleanups, recent=recent)
+        return replace(self, recent=recent, fs=fs)
+
     def another_file_system(self) -> CosFileSystem:
         """As another gateway would see the bucket: without this one's memory."""
         return CosFileSystem(self.engine, self.cleanups)
+
+
+class Clock:
+    """A time that a test sets, for what is remembered."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Files that others have stored, or that were there before, survive what happens beside them."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -13,8 +13,10 @@ from cos_ftp_server.cos.types import Stored
 from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs import publishing
+from cos_ftp_server.vfs import recent as recent_module
 from cos_ftp_server.vfs.cosfs import CosFileSystem
-from tests.vfs.conftest import MIB, World, path
+from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges
+from tests.vfs.conftest import MIB, Clock, World, path
 
 OLD = b"the old content"
 
@@ -340,6 +342,34 @@ async def test_in_such_a_bucket_who_waits_for_a_turn_replaces_no_file_either(wor
     assert await world.load("/f") == b"first"
 
 
+async def test_in_such_a_bucket_another_servers_file_that_comes_before_the_turn_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look that is renewed in the turn finds it; nothing is sent, hence nothing taken back."""
+    await learn_of_names(world)
+    has_turn = asyncio.Event()
+    take = world.recent.turns.take
+
+    async def take_late(key: str) -> None:
+        await world.client.put_object("f", b"somebody else's")
+        monkeypatch.setattr(recent_module, "LIFETIME_S", 0.0)
+        await take(key)
+        has_turn.set()
+
+    async def doubt_late() -> None:
+        await has_turn.wait()
+        raise ConnectionError
+
+    monkeypatch.setattr(world.recent.turns, "take", take_late)
+    with forgetful(world):
+        async with world.fs.open_writer(path("/f")) as writer:
+            await writer.write(b"half")
+            with pytest.raises(ConnectionError):
+                await writer.commit(doubt_late)
+    assert world.emulator.requests.count("PutObject", "f") == 1  # somebody else's
+    assert await world.load("/f") == b"somebody else's"
+
+
 async def test_a_whole_file_stays_if_it_is_unclear_whether_it_came(world: World) -> None:
     """A client that was told so may have stored it again, through another gateway."""
     put = Fault(operation="PutObject", reset=True, after_commit=True)
@@ -460,6 +490,68 @@ async def test_a_source_stored_anew_during_its_rename_stays(world: World) -> Non
     assert await world.load("/b") == b"first"
 
 
+def after_long(_: RecentChanges, clock: Clock) -> None:
+    clock.now += LIFETIME_S
+
+
+def after_much(recent: RecentChanges, _: Clock) -> None:
+    with patch.object(recent_module, "_MOST", 5):
+        for number in range(10):
+            recent.deleted(f"somewhere else/{number}")
+
+
+FORGETTING = pytest.mark.parametrize("forget", [after_long, after_much])
+
+
+@FORGETTING
+async def test_a_source_stored_anew_during_its_rename_stays_even_if_that_is_forgotten(
+    world: World, forget: Callable[[RecentChanges, Clock], None]
+) -> None:
+    """The look whether its directory survives takes so long."""
+    clock = Clock()
+    mine = world.with_memory(RecentChanges(clock))
+    await mine.store("/d/a", b"first")
+    hold = asyncio.Event()
+    world.emulator.requests.clear()
+    world.emulator.faults.add(Fault(operation="ListObjects", hold=hold))
+    pending = await mine.fs.prepare_rename(path("/d/a"))
+    move = asyncio.create_task(pending.to(path("/d/b")))
+    await world.emulator.requests.wait_for("ListObjects")
+    await mine.store("/d/a", b"second")
+    forget(mine.recent, clock)
+    assert mine.recent.find("d/a") is None
+    hold.set()
+    with pytest.raises(StorageError) as caught:
+        await move
+    assert caught.value.kind is ErrorKind.CHANGED
+    assert await world.load("/d/a") == b"second"
+
+
+@FORGETTING
+async def test_a_file_stored_anew_stays_even_if_that_is_forgotten_before_its_directory_goes(
+    world: World, forget: Callable[[RecentChanges, Clock], None]
+) -> None:
+    """It was looked at already; the look at another one takes so long."""
+    clock = Clock()
+    mine = world.with_memory(RecentChanges(clock))
+    for name in ("a", "b"):
+        await world.client.put_object(f"d/{name}", name.encode())
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="HeadObject", key="d/b".__eq__, hold=hold))
+    move = asyncio.create_task(rename(mine.fs, "/d", "/e"))
+    await world.emulator.requests.wait_for("HeadObject", "d/a", ended=True)
+    await mine.store("/d/a", b"second")
+    forget(mine.recent, clock)
+    assert mine.recent.find("d/a") is None
+    hold.set()
+    with pytest.raises(StorageError) as caught:
+        await move
+    assert caught.value.kind is ErrorKind.CHANGED
+    assert await world.keys() == ["d/a", "e/a", "e/b"]
+    assert await world.load("/d/a") == b"second"
+    assert await world.load("/e/a") == b"a"
+
+
 @pytest.mark.parametrize("by_whom", ["this gateway", "another"])
 async def test_a_file_stored_anew_during_the_rename_of_its_directory_stays(
     world: World, by_whom: str
@@ -576,6 +668,14 @@ async def test_a_deep_path_is_not_looked_at_all_at_once(world: World) -> None:
     await world.store(f"/{name}", b"deep")
     assert await world.load(f"/{name}") == b"deep"
     assert max_in_flight(world) <= 20
+
+
+async def test_a_path_may_be_as_deep_as_a_key_is_long(world: World) -> None:
+    directory = "/" + "a/" * 424
+    await world.store(f"{directory}x", b"deep")
+    assert await world.load(f"{directory}x") == b"deep"
+    await rename(world.fs, f"{directory}x", f"{directory}y")
+    assert await world.names(directory) == ["y"]
 
 
 def max_in_flight(world: World) -> int:

@@ -18,7 +18,8 @@ from cos_ftp_server.vfs import moving
 from cos_ftp_server.vfs import recent as recent_module
 from cos_ftp_server.vfs.cosfs import CosFileSystem
 from cos_ftp_server.vfs.paths import parent_of
-from tests.vfs.conftest import MIB, World, path
+from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges
+from tests.vfs.conftest import MIB, Clock, World, path
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,39 @@ async def test_who_looks_before_the_other_is_made(
     await is_one(world)
 
 
+# A copy that comes before the answer to the look
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["answered", "answer lost"])
+@pytest.mark.parametrize(
+    ("there", "target", "kind"),
+    [("n/c", "/n", ErrorKind.IS_DIRECTORY), ("n", "/n/c", ErrorKind.NOT_DIRECTORY)],
+)
+async def test_a_copy_that_the_look_finds_is_no_file_that_may_be_replaced(
+    two: tuple[World, World], there: str, target: str, kind: ErrorKind, *, is_lost: bool
+) -> None:
+    """It was made where none may be, and goes; who comes next is refused too."""
+    world, _ = two
+    await world.client.put_object(there, b"somebody else's")
+    mine = replace(world, fs=world.another_file_system())
+    pending = await mine.fs.prepare_rename(path("/a"))
+    keys = await world.keys()
+    hold = asyncio.Event()
+    faults = world.emulator.faults
+    faults.add(Fault(operation="ListObjects", hold=hold, times=1))
+    if is_lost:
+        faults.add(Fault(operation="CopyObject", reset=True, after_commit=True, times=1))
+    renaming = asyncio.create_task(pending.to(path(target)))
+    await world.emulator.requests.wait_for(
+        "CopyObject", target[1:], count=2 if is_lost else 1, ended=True
+    )
+    hold.set()
+    await is_refused(renaming, kind)
+    assert await world.keys() == keys
+    await is_refused(mine.store(target, b"file"), kind)
+    assert await world.keys() == keys
+
+
 # What is removed meanwhile
 
 
@@ -251,6 +285,214 @@ async def test_a_tree_that_was_moved_leaves_no_directory_to_be_seen(
             await other.fs.remove_directory(parent_of(path(name)))
 
 
+async def test_a_directory_whose_files_go_before_its_move_has_ended_stays(
+    two: tuple[World, World],
+) -> None:
+    """A reader takes the only file away; there was no marker at the old name, nor is one needed."""
+    world, other = two
+    await world.client.put_object("n/c", b"only")
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="DeleteMultipleObjects", hold=hold))
+    move = asyncio.create_task(rename(world, "/n", "/m"))
+    await world.emulator.requests.wait_for("DeleteMultipleObjects")
+    await other.fs.delete_file(path("/m/c"))
+    hold.set()
+    await move
+    assert await world.keys() == ["a", "b", "d/c", "m/"]
+
+
+async def test_a_directory_whose_last_file_goes_with_its_marker_stays(
+    two: tuple[World, World],
+) -> None:
+    """It gets another marker, once the first one is gone."""
+    world, other = two
+    await world.client.put_object("n/c", b"only")
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="DeleteObject", key="m/".__eq__, hold=hold))
+    move = asyncio.create_task(rename(world, "/n", "/m"))
+    await world.emulator.requests.wait_for("DeleteObject", "m/")
+    world.emulator.requests.clear()
+    deleting = asyncio.create_task(other.fs.delete_file(path("/m/c")))
+    await world.emulator.requests.wait_for("ListObjects", ended=True)
+    for _ in range(100):  # for the new marker to overtake
+        await asyncio.sleep(0)
+    hold.set()
+    await asyncio.gather(move, deleting)
+    assert await world.keys() == ["a", "b", "d/c", "m/"]
+
+
+@pytest.mark.parametrize("moment", ["before", "during", "after"])
+async def test_a_file_named_like_a_directory_that_comes_with_a_move(
+    two: tuple[World, World], moment: str
+) -> None:
+    world, other = two
+    await world.client.put_object("m/o/c", b"child")
+    await world.client.put_object("m/z", b"last")
+    operation, key = {
+        "before": ("PutObject", "n/"),
+        "during": ("CopyObject", "n/o/c"),
+        "after": ("CopyObject", "n/z"),
+    }[moment]
+    world.emulator.faults.list_lag_s = 60  # so that only this server's memory tells
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation=operation, key=key.__eq__, hold=hold))
+    move = asyncio.create_task(rename(world, "/m", "/n"))
+    await world.emulator.requests.wait_for(operation, key)
+    if moment == "after":
+        await world.emulator.requests.wait_for("CopyObject", "n/o/c", ended=True)
+    refusal = await refusal_of(other.store("/n/o", b"file"))
+    hold.set()
+    refusals = refusal, await refusal_of(move)
+    world.emulator.faults.list_lag_s = 0
+    if moment == "before":
+        assert refusals == (None, ErrorKind.NOT_DIRECTORY)
+        assert await world.keys() == ["a", "b", "d/c", "m/o/c", "m/z", "n/o"]
+    else:
+        assert refusals == (ErrorKind.IS_DIRECTORY, None)
+        assert await world.keys() == ["a", "b", "d/c", "n/o/c", "n/z"]
+
+
+@pytest.mark.parametrize("moment", ["before", "during"])
+async def test_a_directory_named_like_a_file_that_comes_with_a_move(
+    two: tuple[World, World], moment: str
+) -> None:
+    world, other = two
+    await world.client.put_object("m/o", b"file")
+    operation, key = ("PutObject", "n/") if moment == "before" else ("CopyObject", "n/o")
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation=operation, key=key.__eq__, hold=hold))
+    move = asyncio.create_task(rename(world, "/m", "/n"))
+    await world.emulator.requests.wait_for(operation, key)
+    refusal = await refusal_of(other.fs.make_directory(path("/n/o")))
+    hold.set()
+    refusals = refusal, await refusal_of(move)
+    if moment == "before":
+        assert refusals == (None, ErrorKind.IS_DIRECTORY)
+        assert await world.keys() == ["a", "b", "d/c", "m/o", "n/o/"]
+    else:
+        assert refusals == (ErrorKind.EXISTS, None)
+        assert await world.keys() == ["a", "b", "d/c", "n/o"]
+
+
+async def test_a_move_that_fails_leaves_no_directory_to_be_seen_that_is_gone(
+    two: tuple[World, World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, other = two
+    monkeypatch.setattr(moving, "_PAGE", 1)  # so that the others go first
+    await world.store("/n/o/p/c", b"child")
+    await world.store("/n/stays", b"stays")
+    world.emulator.faults.add(
+        Fault(operation="HeadObject", key="n/stays".__eq__, status=403, code="AccessDenied")
+    )
+    await is_refused(rename(world, "/n", "/m"), ErrorKind.DENIED)
+    assert await other.names("/n") == ["stays"]
+    await other.store("/n/o", b"file")
+
+
+async def test_a_name_whose_move_was_undone_is_a_directory_if_it_got_a_file_long_ago(
+    two: tuple[World, World],
+) -> None:
+    clock = Clock()
+    world = two[0].with_memory(RecentChanges(clock))
+    await world.client.put_object("m/z", b"last")
+    hold = asyncio.Event()
+    world.emulator.faults.add(
+        Fault(operation="CopyObject", hold=hold, status=403, code="AccessDenied")
+    )
+    move = asyncio.create_task(rename(world, "/m", "/n"))
+    await world.emulator.requests.wait_for("CopyObject")
+    await world.store("/n/o/c", b"child")
+    clock.now = LIFETIME_S
+    hold.set()
+    await is_refused(move, ErrorKind.DENIED)
+    assert await world.keys() == ["a", "b", "d/c", "m/z", "n/o/c"]
+    await is_refused(world.store("/n", b"file"), ErrorKind.IS_DIRECTORY)
+    await is_refused(world.store("/n/o", b"file"), ErrorKind.IS_DIRECTORY)
+
+
+async def test_a_name_that_was_moved_away_is_a_directory_if_it_got_a_file_long_ago(
+    two: tuple[World, World],
+) -> None:
+    clock = Clock()
+    world = two[0].with_memory(RecentChanges(clock))
+    await world.client.put_object("n/c", b"child")
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="DeleteMultipleObjects", hold=hold))
+    move = asyncio.create_task(rename(world, "/n", "/m"))
+    await world.emulator.requests.wait_for("DeleteMultipleObjects")
+    await world.store("/n/o/late", b"late")
+    clock.now = LIFETIME_S
+    hold.set()
+    await move
+    assert await world.keys() == ["a", "b", "d/c", "m/c", "n/o/late"]
+    await is_refused(world.store("/n", b"file"), ErrorKind.IS_DIRECTORY)
+    await is_refused(world.store("/n/o", b"file"), ErrorKind.IS_DIRECTORY)
+
+
+async def test_names_that_were_directories_of_a_moved_one_are_free_at_once(
+    two: tuple[World, World],
+) -> None:
+    """Which somebody else had made, and the listing for "file" showed."""
+    world, _ = two
+    await world.client.put_object("n/o/c", b"child")
+    await world.client.put_object("n/p/c", b"child")
+    await world.store("/n/file", b"file")
+    await is_refused(world.store("/n/o", b"file"), ErrorKind.IS_DIRECTORY)
+    assert await world.names("/n/p") == ["c"]
+    await rename(world, "/n", "/m")
+    await world.store("/n/o", b"file")
+    await world.store("/n/p", b"file")
+    assert await world.names("/n") == ["o", "p"]
+
+
+async def test_a_directory_that_is_made_anew_before_its_move_has_ended_is_seen_at_once(
+    two: tuple[World, World],
+) -> None:
+    world, other = two
+    await world.client.put_object("n/c", b"only")
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="DeleteObject", key="m/".__eq__, hold=hold))
+    move = asyncio.create_task(rename(world, "/n", "/m"))
+    await world.emulator.requests.wait_for("DeleteObject", "m/")
+    world.emulator.faults.list_lag_s = 60
+    await other.fs.make_directory(path("/n"))
+    hold.set()
+    await move
+    assert await world.names("/") == ["a", "b", "d/", "m/", "n/"]
+    assert await world.names("/n") == []
+
+
+async def test_a_directory_that_is_moved_away_leaves_one_all_the_time(
+    two: tuple[World, World],
+) -> None:
+    """The marker of the one above comes after the move, which has left nothing in it."""
+    world, other = two
+    await world.client.put_object("n/o/c", b"child")
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="PutObject", key="n/".__eq__, hold=hold))
+    move = asyncio.create_task(rename(world, "/n/o", "/m"))
+    await world.emulator.requests.wait_for("PutObject", "n/")
+    await is_refused(other.store("/n", b"file"), ErrorKind.IS_DIRECTORY)
+    hold.set()
+    await move
+    await is_one(world)
+
+
+async def test_a_directory_that_is_made_removed_and_filled_survives_listings_that_lag(
+    two: tuple[World, World],
+) -> None:
+    """They show the marker that is gone, so that it seems to need no other."""
+    world, _ = two
+    await world.fs.make_directory(path("/n"))
+    world.emulator.faults.list_lag_s = 60
+    await world.fs.remove_directory(path("/n"))
+    await world.store("/n/c", b"child")
+    await world.fs.delete_file(path("/n/c"))
+    await is_refused(world.store("/n", b"file"), ErrorKind.IS_DIRECTORY)
+    world.emulator.faults.list_lag_s = 0
+    assert await world.keys() == ["a", "b", "d/c", "n/"]
+
+
 @pytest.mark.parametrize("size", [10, 2 * MIB])
 async def test_who_waits_long_for_a_turn_looks_again(
     two: tuple[World, World], monkeypatch: pytest.MonkeyPatch, size: int
@@ -267,3 +509,40 @@ async def test_who_waits_long_for_a_turn_looks_again(
     monkeypatch.setattr(world.recent.turns, "take", take_late)
     await is_refused(world.store("/n", bytes(size)), ErrorKind.IS_DIRECTORY)
     await is_one(world)
+
+
+@pytest.mark.parametrize("key", ["n/o/", "n/o/c"])
+async def test_directories_below_one_that_another_account_renamed_are_gone(
+    world: World, key: str
+) -> None:
+    """It has used one of them a moment ago."""
+    other = world.another_account()
+    await world.client.put_object(key, b"")
+    await other.names("/n/o")
+    await rename(world, "/n", "/m")
+    with pytest.raises(StorageError) as caught:
+        await other.names("/n/o")
+    assert caught.value.kind is ErrorKind.NOT_FOUND
+    await other.store("/n/o", b"file")
+
+
+async def test_a_directory_rename_that_was_undone_leaves_no_directories_above(
+    world: World,
+) -> None:
+    await world.client.put_object("n/c", b"")
+    world.emulator.faults.add(Fault(operation="CopyObject", status=403, code="AccessDenied"))
+    with pytest.raises(StorageError):
+        await rename(world, "/n", "/m/o/p")
+    assert await world.keys() == ["n/c"]
+    assert await world.names("/") == ["n/"]
+    await world.fs.make_directory(path("/m/o"))
+    await world.store("/m/o/p", b"file")
+
+
+async def test_what_another_tool_made_both_can_be_renamed_to(world: World) -> None:
+    for key in ("n", "n/c", "a"):
+        await world.client.put_object(key, key.encode())
+    await world.store("/n/c", b"new")
+    await rename(world, "/a", "/n")
+    assert await world.load("/n") == b"a"
+    assert await world.keys() == ["n", "n/c"]

@@ -167,6 +167,54 @@ async def test_a_second_delete_does_not_make_the_first_forgotten(world: World, c
     await world.fs.remove_directory(path("/d"))
 
 
+async def test_of_two_who_delete_a_file_at_the_same_time_one_is_told_that_it_did(
+    world: World,
+) -> None:
+    await world.store("/d/f", b"1")
+    world.emulator.faults.list_lag_s = 60
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="DeleteObject", hold=hold, times=1))
+    deleting = asyncio.create_task(world.fs.delete_file(path("/d/f")))
+    await world.emulator.requests.wait_for("DeleteObject")
+    other = world.another_account()
+    await refused(ErrorKind.CHANGED, other.fs.delete_file(path("/d/f")))
+    hold.set()
+    await deleting
+    assert await other.names("/d") == []
+    world.emulator.faults.list_lag_s = 0
+    assert await world.keys() == ["d/"]
+
+
+async def test_a_file_is_not_listed_while_it_is_deleted_and_is_if_that_fails(world: World) -> None:
+    await world.store("/d/f", b"1")
+    hold = asyncio.Event()
+    world.emulator.faults.add(
+        Fault(operation="DeleteObject", hold=hold, status=403, code="AccessDenied")
+    )
+    deleting = asyncio.create_task(world.fs.delete_file(path("/d/f")))
+    await world.emulator.requests.wait_for("DeleteObject")
+    assert await world.names("/d") == []
+    hold.set()
+    await refused(ErrorKind.DENIED, deleting)
+    assert await world.names("/d") == ["f"]
+    await refused(ErrorKind.NOT_EMPTY, world.fs.remove_directory(path("/d")))
+
+
+async def test_a_file_that_is_stored_anew_while_it_is_deleted_is_listed_at_once(
+    world: World,
+) -> None:
+    await world.store("/d/f", b"1")
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="HeadObject", hold=hold))
+    deleting = asyncio.create_task(world.fs.delete_file(path("/d/f")))
+    await world.emulator.requests.wait_for("HeadObject")
+    await world.store("/d/f", b"22")
+    assert [entry.size for entry in await world.entries("/d")] == [2]
+    hold.set()
+    await refused(ErrorKind.CHANGED, deleting)
+    assert await world.load("/d/f") == b"22"
+
+
 async def test_a_directory_that_is_removed_too_late_is_there(world: World) -> None:
     await world.fs.make_directory(path("/d"))
     hold = asyncio.Event()
@@ -326,6 +374,21 @@ async def test_a_source_replaced_between_rnfr_and_rnto_is_not_lost(world: World)
     await world.store("/a", b"second")
     await refused(ErrorKind.CHANGED, pending.to(path("/b")))
     assert await world.load("/a") == b"second"
+
+
+async def test_of_those_who_rename_a_file_at_the_same_time_one_succeeds(world: World) -> None:
+    """By renaming it they claim it: whoever succeeds has it for itself."""
+    await world.store("/job", b"to do")
+    claims = [await world.another_account().fs.prepare_rename(path("/job")) for _ in range(4)]
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="CopyObject", hold=hold, times=1))
+    first = asyncio.create_task(claims[0].to(path("/job.0")))
+    await world.emulator.requests.wait_for("CopyObject")
+    for number, claim in enumerate(claims[1:], start=1):
+        await refused(ErrorKind.CHANGED, claim.to(path(f"/job.{number}")))
+    hold.set()
+    await first
+    assert await world.keys() == ["job.0"]
 
 
 async def test_a_failed_copy_loses_nothing(world: World) -> None:

@@ -104,6 +104,23 @@ async def test_a_long_upload_looks_again(
     assert await world.open_uploads() == 0
 
 
+async def test_a_look_that_is_renewed_counts_from_then_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one is too old when the file is whole, since so much has happened meanwhile."""
+    between = [f"f-{number}" for number in range(10)]  # and "f/", for which another is needed
+    for name in ("x", "y", *between):
+        await world.client.put_object(name, b"")
+    monkeypatch.setattr(recent, "_MOST", 1)
+    async with world.fs.open_writer(path("/f")) as writer:
+        await writer.write(b"content")
+        await world.emulator.requests.wait_for("ListObjects", count=2, ended=True)
+        await world.fs.delete_file(path("/x"))
+        await world.fs.delete_file(path("/y"))  # so that the other one is forgotten
+        await writer.commit()
+    assert world.emulator.requests.count("ListObjects") == 2 * 2
+
+
 @SIZES
 async def test_leaving_without_commit_leaves_nothing(world: World, size: int) -> None:
     await world.store("/f", OLD)

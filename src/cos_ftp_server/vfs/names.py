@@ -4,6 +4,7 @@ A directory exists when its marker (a zero-byte object "dir/") or any object bel
 name is resolved by HEAD; only "does anything lie below" needs a listing, of one key.
 """
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
 from cos_ftp_server.vfs.concurrency import first_success, together
 from cos_ftp_server.vfs.paths import ROOT, ancestors, directory_key, file_key
-from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges
+from cos_ftp_server.vfs.recent import RecentChanges
 from cos_ftp_server.vfs.stretches import Stretch, Stretches
 from cos_ftp_server.vfs.under_way import Watch
 
@@ -69,23 +70,24 @@ class KnownDirectories:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._until: OrderedDict[VirtualPath, float] = OrderedDict()
+        self._seen: OrderedDict[VirtualPath, float] = OrderedDict()
 
     def add(self, path: VirtualPath) -> None:
         """Remember that `path` is a directory."""
-        self._until[path] = self._clock() + LIFETIME_S
-        self._until.move_to_end(path)
-        if len(self._until) > self._MOST:
-            self._until.popitem(last=False)
+        self._seen[path] = self._clock()
+        self._seen.move_to_end(path)
+        if len(self._seen) > self._MOST:
+            self._seen.popitem(last=False)
 
     def discard(self, path: VirtualPath) -> None:
         """Forget `path` and all that lies below it."""
         below = f"{path}/"
-        for known in [p for p in self._until if p == path or p.startswith(below)]:
-            del self._until[known]
+        for known in [p for p in self._seen if p == path or p.startswith(below)]:
+            del self._seen[known]
 
-    def __contains__(self, path: VirtualPath) -> bool:
-        return path == ROOT or self._until.get(path, 0.0) > self._clock()
+    def has(self, path: VirtualPath, *, since: float) -> bool:
+        """Whether `path` was one after `since`."""
+        return path == ROOT or self._seen.get(path, -math.inf) > since
 
 
 class Names:
@@ -118,7 +120,8 @@ class Names:
 
     def _is_known(self, path: VirtualPath, key: str) -> bool:
         """Whether `path` was a directory a moment ago and nobody here has removed it since."""
-        return path in self.known and not self._recent.is_deleted(key)
+        since = self._recent.complete_since
+        return self.known.has(path, since=since) and not self._recent.is_deleted(key)
 
     async def _check_below(self, key: str) -> None:
         if not await self.has_entries(key):
@@ -211,11 +214,6 @@ class Names:
         last = max(entries, default=key) if page.next_marker else None
         return self._stretches.add(parent, key, last, entries, asked_at)
 
-    def forget(self, path: VirtualPath) -> None:
-        """Forget what is known of the directory `path` and of all that lies below it."""
-        self.known.discard(path)
-        self._stretches.discard_below(directory_key(path, self._prefix))
-
     async def has_file_above(self, path: VirtualPath) -> bool:
         """Whether one of the names above `path` is a file; one HEAD for each not yet known."""
         return await self._is_any_file(self._unknown_above(path))
@@ -227,7 +225,8 @@ class Names:
             key = directory_key(ancestor, self._prefix)
             if self._is_known(ancestor, key) or self._recent.find(key) is not None:
                 break
-            if ancestor in self._no_files and self._recent.find(key[:-1]) is None:
+            is_no_file = self._no_files.has(ancestor, since=self._recent.complete_since)
+            if is_no_file and self._recent.find(key[:-1]) is None:
                 break
             unknown.append(ancestor)
         return unknown

@@ -55,11 +55,14 @@ class RecentChanges:
         self._clock = clock
         self._changes: OrderedDict[str, _Change] = OrderedDict()  # the oldest first
         self._by_prefix: dict[str, dict[str, ObjectMeta | None]] = {}
-        self._forgotten = -math.inf  # when the last change was made that did not live so long
+        self._forgotten = -math.inf  # when the last change was made that is not remembered
 
     @property
     def complete_since(self) -> float:
-        """From when on all changes are remembered; a look at the store that is older is too old."""
+        """From when on all is known that has been done; an older look at the store counts no more.
+
+        Of a directory that was moved away, not all that is gone is known.
+        """
         return max(self._clock() - LIFETIME_S, self._forgotten)
 
     def wrote(self, meta: ObjectMeta) -> None:
@@ -111,6 +114,10 @@ class RecentChanges:
                 self.lost_marker(key, modified)
                 if is_gone and self.find(key) is None:
                     self._remember(key, None)
+        for key in prefixes_above(directory):
+            if (there := self.find(key)) is not None and not there.etag:
+                self.lost_marker(key, modified)
+        self._forgotten = self._clock()
 
     def find(self, key: str) -> ObjectMeta | None:
         """Return the object if it was written lately and not deleted since."""

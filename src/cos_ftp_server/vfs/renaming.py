@@ -159,7 +159,6 @@ class DirectoryRename:
                 await move.run()
                 is_gone = not written
             finally:
-                self._tree.names.forget(self.source)
                 recent.emptied(old, now(), is_gone=is_gone)
             await self._keep_parent(old)
 

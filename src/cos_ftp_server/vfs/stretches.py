@@ -53,11 +53,6 @@ class Stretches:
             return None
         return stretches[index] if stretches[index].asked_at > since else None
 
-    def discard_below(self, prefix: str) -> None:
-        """Forget what is known of the directory `prefix` and of those below it."""
-        for directory in [d for d in self._by_directory if d.startswith(prefix)]:
-            self.count -= len(self._by_directory.pop(directory))
-
     def add(
         self,
         directory: str,

@@ -15,6 +15,7 @@ from cos_ftp_server.vfs.paths import (
     join,
     name_of,
     parent_of,
+    prefixes_above,
     resolve,
 )
 
@@ -87,3 +88,8 @@ def test_names_that_cos_refuses(name: str) -> None:
 @pytest.mark.parametrize("name", ["x" * 850, "文" * 283, " ", "-", "~", "a?b*c", '"', "#+%&"])
 def test_names_that_cos_takes(name: str) -> None:
     check_name(VirtualPath(f"/{name}"))
+
+
+def test_prefixes_above_the_deepest_key() -> None:
+    prefixes = prefixes_above("a/" * 424 + "x")
+    assert prefixes == ["a/" * depth for depth in range(424, 0, -1)]

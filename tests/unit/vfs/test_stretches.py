@@ -43,15 +43,6 @@ def test_only_what_was_asked_for_lately_counts() -> None:
     assert stretches.find("", "b", since=5.0) is None
 
 
-def test_a_directory_is_forgotten_with_those_below() -> None:
-    stretches = Stretches(Clock())
-    for directory in ("", "d/", "d/e/", "da/"):
-        stretches.add(directory, f"{directory}a", None, {}, 0.0)
-    stretches.discard_below("d/")
-    known = [d for d in ("", "d/", "d/e/", "da/") if stretches.find(d, f"{d}b", since=-1)]
-    assert (known, stretches.count) == (["", "da/"], 2)
-
-
 def test_a_newer_look_counts() -> None:
     stretches = Stretches(Clock())
     stretches.add("", "a", None, {}, 0.0)
