@@ -98,6 +98,10 @@ class MemoryWriter:
     def is_publishing(self) -> bool:
         return False
 
+    @property
+    def is_overtaken(self) -> bool:
+        return False
+
     async def commit(self, confirm: Confirmation = no_doubt) -> Receipt:
         self._flush()
         await confirm()

@@ -508,6 +508,19 @@ async def test_kept_when_the_client_is_gone(run: Run, loss: str, kind: str, size
         await bench.returns_to(before)
 
 
+async def test_a_part_that_comes_late_is_not_kept(run: Run) -> None:
+    """The client has sent the file anew before the server heard that the first try is lost."""
+    async with run("new", "one part", keep_interrupted=True) as attempt:
+        bench = attempt.bench
+        first_try = await attempt.begin(attempt.half)
+        async with bench.client() as client:
+            await client.login()
+            assert (await client.store(attempt.name, attempt.whole)).code == 226
+        reset(first_try)
+        assert (await attempt.client.reply()).code == 426
+        assert await bench.content(attempt.name) == attempt.whole
+
+
 # The memory of what broke off
 
 

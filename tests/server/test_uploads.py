@@ -223,6 +223,12 @@ async def test_lftp_is_told_that_a_failure_is_for_good(log_in: Login) -> None:
         assert (await client.store("a", b"x")).code == 550
 
 
+async def test_lftp_is_told_so_of_a_data_connection_that_is_lost(client: RawClient) -> None:
+    await client.expect("CLNT lftp/4.9.2", 200)
+    reset(await begin(client))
+    assert (await client.reply()).code == 550
+
+
 async def test_lftp_waits_without_the_beginning_of_a_success(log_in: Login) -> None:
     """So that what fails late can be told, and is not taken for a connection that was lost."""
     file_system = FailsInCommitFileSystem()

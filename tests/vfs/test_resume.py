@@ -368,3 +368,27 @@ async def test_a_file_that_was_renamed_to_the_name_can_be_resumed(world: World) 
     await (await world.fs.prepare_rename(path("/g"))).to(path("/f"))
     await resume(world, b"rest", END)
     assert await world.load("/f") == b"other rest"
+
+
+@pytest.mark.parametrize("offset", [3, END])
+async def test_nothing_is_resumed_while_the_whole_file_is_sent(
+    world: World, offset: int | None
+) -> None:
+    """That client may have lost its connection, and this one be the same."""
+    await world.store("/f", b"old")
+    async with world.fs.open_writer(path("/f")):
+        with pytest.raises(StorageError) as caught:
+            await resume(world, b"rest", offset)
+    assert (caught.value.kind, caught.value.temporary) == (ErrorKind.CONFLICT, True)
+    await resume(world, b" rest", END)  # as nothing was received
+    assert await world.load("/f") == b"old rest"
+
+
+async def test_an_upload_that_was_overtaken_does_not_count(world: World) -> None:
+    async with world.fs.open_writer(path("/f")) as late:
+        await late.write(b"half of the first try")
+        assert not late.is_overtaken
+        await world.store("/f", b"second try")
+        assert late.is_overtaken
+    await resume(world, b" and more", END)
+    assert await world.load("/f") == b"second try and more"

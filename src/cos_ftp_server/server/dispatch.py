@@ -16,7 +16,7 @@ from cos_ftp_server.protocol import replies
 from cos_ftp_server.protocol.commands import Command, CommandSpec
 from cos_ftp_server.protocol.replies import Reply
 from cos_ftp_server.server.control import BadLine, ControlConnection
-from cos_ftp_server.server.data import SocketName
+from cos_ftp_server.server.data import DataConnectionError, SocketName
 from cos_ftp_server.server.exchange import Exchange
 from cos_ftp_server.server.handlers import HANDLERS, OVERTAKING
 from cos_ftp_server.server.outcome import is_client_mistake, reply_to
@@ -268,8 +268,8 @@ class Dispatcher:
             return replies.LOCAL_ERROR
         if isinstance(error, StorageError):
             exchange.failure = error
-            if exchange.must_fail_for_good:
-                reply = replies.for_good(reply)
+        if exchange.must_fail_for_good and isinstance(error, StorageError | DataConnectionError):
+            reply = replies.for_good(reply)
         is_usual = is_client_mistake(error) or exchange.has_enough(error)
         level = logging.DEBUG if is_usual else logging.WARNING
         log.log(level, "%s failed: %s", command.loggable, error)

@@ -139,8 +139,13 @@ class Exchange:
         return self.data
 
     def begin_keeping(self) -> bool:
-        """Return whether an upload is to be stored even if it has ended early: if anything came."""
-        self.is_keeping = self.keeps_interrupted and self.moved > 0
+        """Return whether an upload is to be stored even if it has ended early.
+
+        It is if anything came, and nothing else was stored there since: its client may have lost
+        the connection long ago, and sent the file anew.
+        """
+        is_overtaken = self.writer is not None and self.writer.is_overtaken
+        self.is_keeping = self.keeps_interrupted and self.moved > 0 and not is_overtaken
         return self.is_keeping
 
     def stop_keeping(self) -> None:

@@ -102,6 +102,11 @@ class ObjectWriter(Protocol):
         """Whether the old file may be gone at any moment: only the outcome of `commit` tells."""
         ...
 
+    @property
+    def is_overtaken(self) -> bool:
+        """Whether something else was stored at the path since, so that a part is not wanted."""
+        ...
+
     def window(self) -> memoryview:
         """Return free memory to receive into; empty when the writer must be waited for."""
         ...

@@ -131,8 +131,11 @@ class OpenWriter:
             if offset is None:
                 return None
             raise _beyond_end(self._path, offset, 0) from error
-        if meta.key in self._tree.recent.broken_off:
+        replacements = self._tree.recent.replacements
+        if replacements.has_broken_off(meta.key):
             raise StorageError(ErrorKind.NOT_RESUMABLE, operation="resume", key=meta.key)
+        if replacements.is_under_way(meta.key):  # its client may have lost the connection
+            raise StorageError(ErrorKind.CONFLICT, operation="resume", key=meta.key, temporary=True)
         size = meta.size if offset is None else offset
         if size > meta.size:
             raise _beyond_end(self._path, size, meta.size)

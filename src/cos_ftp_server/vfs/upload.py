@@ -93,8 +93,9 @@ class Upload:
         self._options = options
         self._target = target
         self._beginning = beginning
-        self._broken_off = recent.broken_off
-        self._is_whole_file = beginning is None and not appends
+        self._replacements = recent.replacements
+        is_whole = beginning is None and not appends
+        self._replacement = recent.replacements.begin(key) if is_whole else None
         self._publication = Publication(
             engine.client,
             key,
@@ -293,6 +294,11 @@ class Upload:
         """Whether only the outcome can tell what is at the path."""
         return self._publication.is_under_way
 
+    @property
+    def is_overtaken(self) -> bool:
+        """Whether something else has been stored at the path, or deleted, since it was opened."""
+        return self._replacement is not None and self._replacement.is_overtaken
+
     async def commit(self, confirm: Confirmation = _no_doubt) -> Receipt:
         """Publish the file; see `ObjectWriter.commit`."""
         if self._failure:
@@ -341,8 +347,8 @@ class Upload:
 
     async def abort(self) -> None:
         """Leave nothing behind: no task, memory, object or multipart upload. Never raises."""
-        if self._is_whole_file:
-            self._broken_off.add(self._key)
+        if self._replacement is not None:
+            self._replacements.break_off(self._replacement, is_begun=self.received > 0)
         try:
             await self._publication.take_back()
             await dismiss(self._target, *self._sending)
