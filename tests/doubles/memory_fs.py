@@ -123,6 +123,7 @@ class MemoryFileSystem:
         self.page_entries = 1000
         self.open_writers = 0
         self.open_readers = 0
+        self.interrupted: set[VirtualPath] = set()
         self.size_hints: list[int | None] = []
         self.writer_opened = asyncio.Event()
         self._window_bytes = window_bytes
@@ -202,6 +203,9 @@ class MemoryFileSystem:
 
     def make_writer(self, path: VirtualPath, beginning: bytes) -> ObjectWriter:
         return MemoryWriter(lambda content: self.put(path, content), self._window_bytes, beginning)
+
+    def is_interrupted(self, path: VirtualPath) -> bool:
+        return path in self.interrupted
 
     def open_writer(
         self, path: VirtualPath, *, offset: int | None = 0, size_hint: int | None = None

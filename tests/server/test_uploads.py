@@ -229,6 +229,24 @@ async def test_lftp_is_told_so_of_a_data_connection_that_is_lost(client: RawClie
     assert (await client.reply()).code == 550
 
 
+async def test_lftp_may_not_try_again_what_broke_off_just_now(
+    client: RawClient, file_system: MemoryFileSystem
+) -> None:
+    """Having lost the control connection it asks for the size, and sends a part of the file."""
+    file_system.put("/a", b"old")
+    file_system.interrupted.add(VirtualPath("/a"))
+    await client.expect("SIZE a", 213)
+    assert (await client.store("a", b"new")).code == 226
+    await client.expect("CLNT lftp/4.9.2", 200)
+    await client.expect("SIZE b", 550)
+    assert (await client.store("a", b"new")).code == 226  # as whoever begins
+    await client.expect("SIZE a", 213)
+    await client.expect("EPSV", 229)
+    await client.expect("STOR a", 550)
+    file_system.interrupted.clear()
+    assert (await client.store("a", b"new")).code == 226
+
+
 async def test_lftp_waits_without_the_beginning_of_a_success(log_in: Login) -> None:
     """So that what fails late can be told, and is not taken for a connection that was lost."""
     file_system = FailsInCommitFileSystem()

@@ -157,6 +157,7 @@ UNKNOWN_NETWORK = Reply.of(522, "Network protocol not supported, use (1,2)")  # 
 NOT_LOGGED_IN = Reply.of(530, "Please login with USER and PASS.")  # RFC 959 section 5.4
 LOGIN_INCORRECT = Reply.of(530, "Login incorrect.")  # RFC 959 section 5.4
 FILE_UNAVAILABLE = Reply.of(550, "File not available.")  # RFC 959 section 5.4
+NO_RETRY = Reply.of(550, "An upload of this file broke off just now: begin anew.")  # RFC 959 5.4
 PERMISSION_DENIED = Reply.of(550, "Permission denied.")  # RFC 959 section 5.4
 FILE_TOO_LARGE = Reply.of(552, "File too large.")  # RFC 959 section 5.4
 NAME_NOT_ALLOWED = Reply.of(553, "File name not allowed.")  # RFC 959 section 5.4

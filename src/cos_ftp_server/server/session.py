@@ -70,6 +70,7 @@ class Session:
         "restart_is_lost",
         "restart_offset",
         "services",
+        "sized",
         "transfer",
         "transfer_type",
         "user",
@@ -194,6 +195,8 @@ class Session:
         self.announced_size: int | None = None
         self.pending_rename: Rename | None = None
         self.facts: tuple[str, ...] = MLST_FACTS
+        self.sized: VirtualPath | None = None
+        """What the client has last asked the size of."""
 
     def drop_restart(self, *, is_used: bool) -> None:
         """Forget a REST: a transfer has used it, or another command came in between."""

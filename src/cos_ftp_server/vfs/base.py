@@ -194,6 +194,10 @@ class FileSystem(Protocol):
         """
         ...
 
+    def is_interrupted(self, path: VirtualPath) -> bool:
+        """Whether somebody is sending the whole file, or that broke off a moment ago."""
+        ...
+
     async def delete_file(self, path: VirtualPath) -> None:
         """Delete a file; the directory that held it stays. Raises NOT_FOUND, IS_DIRECTORY."""
         ...

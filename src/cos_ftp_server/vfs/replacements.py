@@ -5,6 +5,7 @@ resume take its size for what they have sent, sometimes before the server hears 
 the connection. It must not know how an upload ends.
 """
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,6 +14,9 @@ __all__ = ["Replacement", "Replacements"]
 
 _LIFETIME_S = 3600.0
 """As long as a client may try again by itself."""
+
+_RETRY_S = 120.0
+"""lftp tries again 30 seconds after it began, and then after half as long again each time."""
 
 _MOST = 10_000
 """Files remembered: about 2 MiB. Beyond, the oldest is forgotten early."""
@@ -67,6 +71,11 @@ class Replacements:
     def is_under_way(self, key: str) -> bool:
         """Whether somebody sends a whole file that is to be at `key`."""
         return key in self._under_way
+
+    def is_interrupted(self, key: str) -> bool:
+        """Whether one is under way, or broke off so lately that its client may be trying again."""
+        age_s = self._clock() - self._broken_off.get(key, -math.inf) + _LIFETIME_S
+        return key in self._under_way or age_s < _RETRY_S
 
     def has_broken_off(self, key: str) -> bool:
         """Whether what is at `key` is not what was sent last."""

@@ -51,6 +51,19 @@ def test_what_broke_off_is_forgotten_after_an_hour() -> None:
     assert not replacements.has_broken_off("f")
 
 
+def test_a_client_may_be_trying_again_for_two_minutes() -> None:
+    clock = Clock()
+    replacements = Replacements(clock)
+    assert not replacements.is_interrupted("f")
+    first = replacements.begin("f")
+    assert replacements.is_interrupted("f")
+    replacements.break_off(first, is_begun=True)
+    clock.now = 119
+    assert replacements.is_interrupted("f")
+    clock.now = 120
+    assert not replacements.is_interrupted("f")
+
+
 def test_there_are_never_many() -> None:
     replacements = Replacements()
     for number in range(10_001):

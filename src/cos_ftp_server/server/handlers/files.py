@@ -38,11 +38,16 @@ async def handle_stor(exchange: Exchange, argument: str) -> Reply:
 
     After REST it begins with that many bytes of the old one, as clients expect that resume an
     upload (RFC 3659 section 5.4); what was behind them is gone. A REST that another command has
-    made void is not passed over in silence: the file would be replaced by its own end.
+    made void is not passed over in silence: the file would be replaced by its own end. Nor is it
+    when lftp tries again what broke off: only the end of the file may come.
     """
     if exchange.restart_is_lost:
         return replies.REST_IS_LOST
-    path = exchange.session.resolve(argument)
+    session = exchange.session
+    path = session.resolve(argument)
+    is_retry = session.repeats_uploads_badly and path == session.sized
+    if is_retry and session.file_system.is_interrupted(path):
+        return replies.NO_RETRY
     return await upload(exchange, path, replies.OPENING_DATA, offset=exchange.restart_offset)
 
 
@@ -116,7 +121,9 @@ async def handle_rnto(exchange: Exchange, argument: str) -> Reply:
 
 async def handle_size(exchange: Exchange, argument: str) -> Reply:
     """Tell a file's size as stored, which is what TYPE I transfers, also while TYPE A is set."""
-    info = await exchange.session.file_system.stat_file(exchange.session.resolve(argument))
+    session = exchange.session
+    session.sized = session.resolve(argument)
+    info = await session.file_system.stat_file(session.sized)
     return replies.file_size(info.size)
 
 
