@@ -292,6 +292,18 @@ def test_a_store_that_refuses(
     check_unharmed(alice, place)
 
 
+def hears_of_failure(
+    client: Curl | Lftp, source: Path, store: Store, place: Place, fault: Fault
+) -> None:
+    with (
+        store.fault(place.key("file"), fault),
+        spawn(client, source, f"{place.path}/file", rate=0) as process,
+    ):
+        _, told = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode != 0
+    assert b"550" in told
+
+
 @pytest.mark.parametrize("client_name", ["curl", "lftp"])
 def test_a_client_that_still_sends_hears_why(
     client_name: str,
@@ -308,13 +320,7 @@ def test_a_client_that_still_sends_hears_why(
     client = new_client(client_name, alice)
     assert isinstance(client, Curl | Lftp)
     fault = Fault(operation="UploadPart", status=403, code="AccessDenied")
-    with (
-        store.fault(place.key("file"), fault),
-        spawn(client, source, f"{place.path}/file", rate=0) as process,
-    ):
-        _, told = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode != 0
-    assert b"550" in told
+    hears_of_failure(client, source, store, place, fault)
     assert wait_for_end(gateway, f"{place.path}/file").startswith("550 ")
     assert place.names() == []
 
@@ -334,13 +340,7 @@ def test_lftp_does_not_repeat_what_the_store_did_not_take(
     client = new_client("lftp", alice)
     assert isinstance(client, Lftp)
     fault = Fault(operation=operation, status=503, code="SlowDown")
-    with (
-        store.fault(place.key("file"), fault),
-        spawn(client, source, f"{place.path}/file", rate=0) as process,
-    ):
-        _, told = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode != 0
-    assert b"550" in told
+    hears_of_failure(client, source, store, place, fault)
     assert place.names() == []
 
 

@@ -101,6 +101,13 @@ async def two(world: World) -> tuple[World, World]:
     return world, world.another_account()
 
 
+def held(world: World, operation: str, key: str, **fault: Any) -> asyncio.Event:
+    """Let the store hold such requests until the event is set."""
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation=operation, key=key.__eq__, hold=hold, **fault))
+    return hold
+
+
 async def refusal_of(making: Awaitable[object]) -> ErrorKind | None:
     try:
         await making
@@ -121,10 +128,7 @@ async def is_one(world: World) -> None:
 @pytest.mark.parametrize(("first", "second"), PAIRS, ids=str)
 async def test_while_one_is_made(two: tuple[World, World], first: Making, second: Making) -> None:
     world, other = two
-    hold = asyncio.Event()
-    world.emulator.faults.add(
-        Fault(operation=first.operation, key=first.key.__eq__, hold=hold, times=1)
-    )
+    hold = held(world, first.operation, first.key, times=1)
     making = asyncio.create_task(first.make(world))
     await world.emulator.requests.wait_for(first.operation, first.key)
     await is_refused(second.make(other), second.refusal)
@@ -307,8 +311,7 @@ async def test_a_directory_whose_last_file_goes_with_its_marker_stays(
     """It gets another marker, once the first one is gone."""
     world, other = two
     await world.client.put_object("n/c", b"only")
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="DeleteObject", key="m/".__eq__, hold=hold))
+    hold = held(world, "DeleteObject", "m/")
     move = asyncio.create_task(rename(world, "/n", "/m"))
     await world.emulator.requests.wait_for("DeleteObject", "m/")
     world.emulator.requests.clear()
@@ -334,8 +337,7 @@ async def test_a_file_named_like_a_directory_that_comes_with_a_move(
         "after": ("CopyObject", "n/z"),
     }[moment]
     world.emulator.faults.list_lag_s = 60  # so that only this server's memory tells
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation=operation, key=key.__eq__, hold=hold))
+    hold = held(world, operation, key)
     move = asyncio.create_task(rename(world, "/m", "/n"))
     await world.emulator.requests.wait_for(operation, key)
     if moment == "after":
@@ -359,8 +361,7 @@ async def test_a_directory_named_like_a_file_that_comes_with_a_move(
     world, other = two
     await world.client.put_object("m/o", b"file")
     operation, key = ("PutObject", "n/") if moment == "before" else ("CopyObject", "n/o")
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation=operation, key=key.__eq__, hold=hold))
+    hold = held(world, operation, key)
     move = asyncio.create_task(rename(world, "/m", "/n"))
     await world.emulator.requests.wait_for(operation, key)
     refusal = await refusal_of(other.fs.make_directory(path("/n/o")))
@@ -450,8 +451,7 @@ async def test_a_directory_that_is_made_anew_before_its_move_has_ended_is_seen_a
 ) -> None:
     world, other = two
     await world.client.put_object("n/c", b"only")
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="DeleteObject", key="m/".__eq__, hold=hold))
+    hold = held(world, "DeleteObject", "m/")
     move = asyncio.create_task(rename(world, "/n", "/m"))
     await world.emulator.requests.wait_for("DeleteObject", "m/")
     world.emulator.faults.list_lag_s = 60
@@ -468,8 +468,7 @@ async def test_a_directory_that_is_moved_away_leaves_one_all_the_time(
     """The marker of the one above comes after the move, which has left nothing in it."""
     world, other = two
     await world.client.put_object("n/o/c", b"child")
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="PutObject", key="n/".__eq__, hold=hold))
+    hold = held(world, "PutObject", "n/")
     move = asyncio.create_task(rename(world, "/n/o", "/m"))
     await world.emulator.requests.wait_for("PutObject", "n/")
     await is_refused(other.store("/n", b"file"), ErrorKind.IS_DIRECTORY)
