@@ -11,7 +11,7 @@ from typing import TypeAlias, cast
 
 from cos_ftp_server.cos.answer import Answer
 from cos_ftp_server.cos.http_error import HttpError, Trouble
-from cos_ftp_server.unacknowledged import unacknowledged_bytes
+from cos_ftp_server.send_buffer import bound_when_near, unacknowledged_bytes
 
 __all__ = ["Body", "Connection", "Patience"]
 
@@ -259,6 +259,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hold the transport."""
         self._transport = cast(asyncio.Transport, transport)
+        bound_when_near(self._transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return the reader's memory, or some to parse from."""

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from cos_ftp_server.errors import GatewayError
+from cos_ftp_server.send_buffer import bound_when_near, unacknowledged_bytes
 from cos_ftp_server.server.ticker import Ticker
-from cos_ftp_server.unacknowledged import unacknowledged_bytes
 
 __all__ = [
     "DataConnection",
@@ -96,6 +96,7 @@ class DataConnection(asyncio.BufferedProtocol):
         "_early_filled",
         "_eof",
         "_idle_checks",
+        "_is_bounded",
         "_is_broken",
         "_is_open",
         "_loop",
@@ -121,6 +122,7 @@ class DataConnection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._is_open = False
         self._eof = False
+        self._is_bounded = False  # only the many who send little need not be
         self._is_broken = False
         self._timed_out = False
         self._write_paused = False
@@ -273,6 +275,9 @@ class DataConnection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """Make `send` wait."""
         self._write_paused = True
+        if not self._is_bounded:
+            self._is_bounded = True
+            bound_when_near(self._require_transport())
 
     def resume_writing(self) -> None:
         """Let `send` go on."""

@@ -75,6 +75,7 @@ class Line(asyncio.Transport):
 
 @pytest.fixture
 async def line(monkeypatch: pytest.MonkeyPatch, no_leaks: None) -> AsyncIterator[Line]:
+    monkeypatch.setattr(connection_module, "bound_when_near", lambda _: None)
     line = Line()
     monkeypatch.setattr(connection_module, "unacknowledged_bytes", lambda _: line.under_way)
     yield line
