@@ -456,6 +456,46 @@ async def test_a_tree_that_moves_back_is_seen_at_once(world: World, tree: list[s
     assert await world.names("/d") == names
 
 
+async def test_a_directory_that_moved_away_leaves_its_name_free(world: World) -> None:
+    await world.fs.make_directory(path("/d/made"))
+    world.emulator.faults.list_lag_s = 60  # from now on listings show what there was
+    await rename(world.fs, "/d", "/e")
+    await rename(world.fs, "/e", "/d/made")
+    assert await world.names("/d") == ["made/"]
+    assert await world.names("/d/made") == ["made/"]
+
+
+@pytest.mark.parametrize("others", [True, False])
+async def test_a_tree_moves_although_a_directory_is_listed_as_the_file_that_it_was(
+    world: World, *, others: bool
+) -> None:
+    await world.store("/d/x", b"1")
+    world.emulator.faults.list_lag_s = 60
+    if others:
+        await world.client.delete_object("d/x")
+        world = world.with_memory(RecentChanges())
+    else:
+        await world.fs.delete_file(path("/d/x"))
+    await world.store("/d/x/y", b"22")
+    await rename(world.fs, "/d", "/e")
+    assert await world.load("/e/x/y") == b"22"
+    world.emulator.faults.list_lag_s = 0
+    assert "d/x/y" not in await world.keys()
+
+
+async def test_a_directory_stays_when_all_in_it_moves_away_although_its_old_marker_is_listed(
+    world: World,
+) -> None:
+    await world.fs.make_directory(path("/a"))
+    await world.store("/a/f", b"1")
+    world.emulator.faults.list_lag_s = 60
+    await rename(world.fs, "/a", "/b")
+    await world.store("/a/d/x", b"22")
+    await rename(world.fs, "/a/d", "/c")
+    world.emulator.faults.list_lag_s = 0
+    assert await world.keys() == ["a/", "b/", "b/f", "c/x"]
+
+
 async def test_a_copy_that_somebody_deletes_before_its_source_stays(
     world: World, tree: list[str]
 ) -> None:

@@ -36,6 +36,18 @@ _AT_ONCE = 64
 """Requests side by side: with 20 ms of latency as many as COS takes for a bucket outside of
 mainland China, 3,000 a second (COS: Specifications and Limits)."""
 
+_OUT_OF_DATE = frozenset(
+    {
+        ErrorKind.CHANGED,
+        ErrorKind.NOT_FOUND,
+        ErrorKind.EXISTS,
+        ErrorKind.IS_DIRECTORY,
+        ErrorKind.NOT_DIRECTORY,
+    }
+)
+"""What the copy of an object may fail with that is listed but not there any more: what has its
+name now, as a file or a directory, is in the way of its copy."""
+
 _SETTLE_S = 3.0
 """How long copies under way may take to end when the move has failed. A server that stops has 10
 seconds for all, and most of them are for the undo."""
@@ -162,6 +174,7 @@ class TreeMove:
         await self._client.delete_object(self._target)
         self._recent.lost_marker(self._target, now())
         self._recent.emptied(self._target, now(), is_gone=False)
+        self._recent.lost_entry(self._target, now())
 
     # Copying
 
@@ -173,11 +186,12 @@ class TreeMove:
     async def _copy(self, listed: tuple[str, ObjectMeta | None]) -> None:
         """Copy an object as it is listed or, where that is out of date, as it is now."""
         key, meta = listed
-        if meta is not None and meta.size <= self._client.dialect.max_copy_bytes:
+        is_small = meta is not None and meta.size <= self._client.dialect.max_copy_bytes
+        if meta is not None and is_small and not self._recent.is_deleted(key):
             try:
                 await self._copy_version(meta._replace(options=self._placement(meta)))
             except StorageError as error:
-                if error.kind not in (ErrorKind.CHANGED, ErrorKind.NOT_FOUND):
+                if error.kind not in _OUT_OF_DATE:
                     raise
             else:
                 return
@@ -319,7 +333,7 @@ class TreeMove:
         finally:
             for key in gone.difference(written):
                 if key.endswith("/"):  # what lies in it may stay: the end of the move will tell
-                    self._recent.lost_marker(key, now())
+                    self._recent.emptying(key, now())
                 else:
                     self._recent.deleted(key)
         if self._is_copied:

@@ -95,6 +95,10 @@ class RecentChanges:
         else:
             self._forget(directory)
 
+    def emptying(self, directory: str, modified: datetime) -> None:
+        """Remember that a directory has lost its marker, and counts as there until `emptied`."""
+        self._note_directory(directory, modified)
+
     def emptied(self, directory: str, modified: datetime, *, is_gone: bool) -> None:
         """Remember that all has been taken away from a directory and from those below it.
 
@@ -114,10 +118,16 @@ class RecentChanges:
                 self.lost_marker(key, modified)
                 if is_gone and self.find(key) is None:
                     self._remember(key, None)
-        for key in prefixes_above(directory):
-            if (there := self.find(key)) is not None and not there.etag:
-                self.lost_marker(key, modified)
         self._forgotten = self._clock()
+
+    def lost_entry(self, key: str, modified: datetime) -> None:
+        """Take it that the directories above `key` may be gone with it.
+
+        Those stay that have a marker, or something else that is known.
+        """
+        for directory in prefixes_above(key):
+            if (there := self.find(directory)) is not None and not there.etag:
+                self.lost_marker(directory, modified)
 
     def find(self, key: str) -> ObjectMeta | None:
         """Return the object if it was written lately and not deleted since."""

@@ -5,7 +5,7 @@ COS cannot rename, so objects are copied, and then deleted. It must not know how
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from functools import partial
 
 from cos_ftp_server.cos.types import ObjectMeta, ObjectOptions, Stored
@@ -152,15 +152,22 @@ class DirectoryRename:
 
     async def _move(self, move: TreeMove, old: str, new: str) -> None:
         """Move, however long the caller waits."""
-        recent = self._tree.recent
-        under_way, is_gone = recent.under_way, False
+        under_way = self._tree.recent.under_way
         with under_way.making(new), under_way.making(old), under_way.noting(old) as written:
             try:
-                await move.run()
-                is_gone = not written
-            finally:
-                recent.emptied(old, now(), is_gone=is_gone)
-            await self._keep_parent(old)
+                await self._empty(move, old, written)
+                await self._keep_parent(old)
+            except BaseException:
+                self._tree.recent.lost_entry(old, now())
+                raise
+
+    async def _empty(self, move: TreeMove, old: str, written: Collection[str]) -> None:
+        is_gone = False
+        try:
+            await move.run()
+            is_gone = not written
+        finally:
+            self._tree.recent.emptied(old, now(), is_gone=is_gone)
 
     async def _keep_parent(self, old: str) -> None:
         tree = self._tree
