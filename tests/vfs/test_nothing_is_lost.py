@@ -151,6 +151,32 @@ async def test_a_new_file_is_taken_back_even_if_the_store_never_said_that_it_has
     assert await world.keys() == ["a"]
 
 
+@pytest.mark.parametrize("size", [1000, 2 * MIB])
+@pytest.mark.parametrize("is_known_free", [True, False])
+async def test_what_breaks_off_at_the_end_is_known_to_have_broken_off(
+    world: World, *, is_known_free: bool, size: int
+) -> None:
+    """Also where the new file was stored, and has been taken back: its client may try again."""
+    if is_known_free:
+        await learn_of_names(world)
+
+    async def be_gone() -> None:
+        if is_known_free and size < MIB:
+            await world.emulator.requests.wait_for("PutObject", "f", ended=True)
+        raise ConnectionError
+
+    async def upload() -> None:
+        async with world.fs.open_writer(path("/f")) as writer:
+            await writer.write(bytes(size))
+            await writer.commit(be_gone)
+
+    with pytest.raises(ConnectionError):
+        await upload()
+    assert world.fs.is_interrupted(path("/f"))
+    await world.store("/f", b"anew")
+    assert not world.fs.is_interrupted(path("/f"))
+
+
 @pytest.mark.parametrize("is_gone", [True, False])
 async def test_a_new_file_is_not_there_before_it_is_confirmed(world: World, is_gone: bool) -> None:
     """Nobody here sees it, moves it or makes a file of it: it may be taken back."""

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from cos_ftp_server.cos.client import CosClient
+from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.cosfs import CosFileSystem
 from cos_ftp_server.vfs.creation import CreationRules
 from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges
-from tests.vfs.conftest import World, path
+from tests.vfs.conftest import Clock, World, path
 
 
 async def refused(kind: ErrorKind, work: object) -> None:
@@ -35,6 +37,38 @@ async def test_an_upload_that_broke_off_leaves_no_directory(world: World) -> Non
         await refused(ErrorKind.NOT_FOUND, world.fs.check_directory(path(name)))
     await world.fs.make_directory(path("/x/y"))
     assert await world.keys() == ["x/y/"]
+
+
+async def test_a_directory_that_is_removed_while_it_is_looked_at_is_not_believed_in(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late the answer comes: what counts is when it was asked for."""
+    clock = Clock()
+    world = world.with_memory(RecentChanges(clock))
+    await world.client.put_object("d/", b"")
+    hold = asyncio.Event()
+    head_object = world.client.head_object
+
+    async def answer_late(key: str) -> ObjectMeta:
+        meta = await head_object(key)
+        asked.set()
+        await hold.wait()
+        return meta
+
+    asked = asyncio.Event()
+    monkeypatch.setattr(CosClient, "head_object", lambda _, key: answer_late(key))
+    world.emulator.faults.add(Fault(operation="ListObjects", status=500))
+    looking = asyncio.create_task(world.fs.check_directory(path("/d")))
+    await asked.wait()
+    monkeypatch.undo()
+    world.emulator.faults.clear()
+    clock.now = 1.0
+    await world.another_account().fs.remove_directory(path("/d"))
+    clock.now = 5.0
+    hold.set()
+    await looking
+    clock.now = 12.0  # the removal is forgotten
+    await refused(ErrorKind.NOT_FOUND, world.fs.check_directory(path("/d")))
 
 
 async def test_stat(world: World) -> None:

@@ -94,6 +94,7 @@ class CosFileSystem:
     async def list_directory(self, path: VirtualPath) -> AsyncGenerator[Sequence[FileInfo], None]:
         """Yield the entries of `path`, page by page."""
         key = directory_key(path, self._prefix)
+        asked_at = self._recent.now()
         pages = list_pages(self._client, self._recent, key)
         try:
             first = True
@@ -101,7 +102,7 @@ class CosFileSystem:
                 if first and not page:
                     await self._check_listable(path)
                 first = False
-                self._names.known.add(path)
+                self._names.directories.add(path, asked_at)
                 yield page
         finally:
             await pages.aclose()
@@ -146,16 +147,13 @@ class CosFileSystem:
         with self._recent.claiming(directory_key(path, self._prefix)):
             await self._tree.check_no_name(path)
             await self._tree.put_marker(path)
-        self._names.known.add(path)
 
     async def remove_directory(self, path: VirtualPath) -> None:
         """Remove an empty directory."""
         if path == ROOT:
             raise StorageError(ErrorKind.DENIED, operation="rmdir", key=path)
         key = directory_key(path, self._prefix)
-        self._names.known.discard(path)
         await self._tree.delete(key, path, partial(self._check_empty, path, key))
-        self._names.known.discard(path)
 
     async def _check_empty(self, path: VirtualPath, key: str) -> None:
         """Return if `path` is a directory with nothing in it; then it has a marker."""

@@ -4,10 +4,6 @@ A directory exists when its marker (a zero-byte object "dir/") or any object bel
 name is resolved by HEAD; only "does anything lie below" needs a listing, of one key.
 """
 
-import math
-import time
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from cos_ftp_server.cos.client import CosClient
@@ -15,12 +11,13 @@ from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
 from cos_ftp_server.vfs.concurrency import first_success, together
-from cos_ftp_server.vfs.paths import ROOT, ancestors, directory_key, file_key
+from cos_ftp_server.vfs.paths import ancestors, directory_key, file_key
 from cos_ftp_server.vfs.recent import RecentChanges
+from cos_ftp_server.vfs.seen import SeenPaths
 from cos_ftp_server.vfs.stretches import Stretch, Stretches
 from cos_ftp_server.vfs.under_way import Watch
 
-__all__ = ["KnownDirectories", "Names", "Target", "check_visible"]
+__all__ = ["Names", "Target", "check_visible"]
 
 _FOLLOWING = 8
 """Entries asked for to learn in one request whether "x" and "x/" exist; what sorts between them
@@ -63,33 +60,6 @@ class Target:
         return StorageError(self.obstacle, operation="create", key=self.key, temporary=is_temporary)
 
 
-class KnownDirectories:
-    """Paths that were directories a moment ago, so that using one again costs no request."""
-
-    _MOST = 10_000
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._seen: OrderedDict[VirtualPath, float] = OrderedDict()
-
-    def add(self, path: VirtualPath) -> None:
-        """Remember that `path` is a directory."""
-        self._seen[path] = self._clock()
-        self._seen.move_to_end(path)
-        if len(self._seen) > self._MOST:
-            self._seen.popitem(last=False)
-
-    def discard(self, path: VirtualPath) -> None:
-        """Forget `path` and all that lies below it."""
-        below = f"{path}/"
-        for known in [p for p in self._seen if p == path or p.startswith(below)]:
-            del self._seen[known]
-
-    def has(self, path: VirtualPath, *, since: float) -> bool:
-        """Whether `path` was one after `since`."""
-        return path == ROOT or self._seen.get(path, -math.inf) > since
-
-
 class Names:
     """Questions about single names of one account; `prefix` is "" or ends with "/"."""
 
@@ -97,9 +67,9 @@ class Names:
         self._client = client
         self._recent = recent
         self._prefix = prefix
-        self.known = KnownDirectories()
-        self._no_files = KnownDirectories()  # which may not be directories either
-        self._stretches = Stretches(time.monotonic)
+        self.directories = SeenPaths()
+        self._no_files = SeenPaths()
+        self._stretches = Stretches(recent.now)
 
     async def head_file(self, path: VirtualPath) -> ObjectMeta:
         """Return the object of the file at `path`. Raises NOT_FOUND."""
@@ -112,16 +82,16 @@ class Names:
     async def check_directory(self, path: VirtualPath) -> None:
         """Return if `path` is a directory. Raises NOT_FOUND. At most two requests, at once."""
         key = directory_key(path, self._prefix)
-        if self._is_known(path, key):
+        if self._is_known(path, key) or self._recent.find(key) is not None:
             return
-        if self._recent.find(key) is None:
-            await first_success(self._client.head_object(key), self._check_below(key))
-        self.known.add(path)
+        asked_at = self._recent.now()
+        await first_success(self._client.head_object(key), self._check_below(key))
+        self.directories.add(path, asked_at)
 
     def _is_known(self, path: VirtualPath, key: str) -> bool:
         """Whether `path` was a directory a moment ago and nobody here has removed it since."""
         since = self._recent.complete_since
-        return self.known.has(path, since=since) and not self._recent.is_deleted(key)
+        return self.directories.has(path, since=since) and not self._recent.is_deleted(key)
 
     async def _check_below(self, key: str) -> None:
         if not await self.has_entries(key):
@@ -150,7 +120,7 @@ class Names:
 
     def _is_visible(self, key: str) -> bool:
         """Whether what is listed at `key` counts."""
-        return not self._recent.is_deleted(key) and self._recent.under_way.is_visible(key)
+        return not self._recent.is_deleted(key) and not self._recent.under_way.is_hidden(key)
 
     def known_target(self, path: VirtualPath) -> Target | None:
         """Say what stands in the way of a file at `path`, None if the store must be asked."""
@@ -205,7 +175,7 @@ class Names:
 
     async def _list_from(self, parent: str, key: str) -> Stretch:
         """List a few entries of the directory with the prefix `parent`, from `key` on."""
-        asked_at = time.monotonic()
+        asked_at = self._recent.now()
         page = await self._client.list_objects(
             parent, delimiter="/", marker=_just_before(key), max_keys=_FOLLOWING
         )
@@ -233,12 +203,13 @@ class Names:
 
     async def _is_any_file(self, unknown: list[VirtualPath]) -> bool:
         """Whether one of these is a file; if not, that is known from now on."""
+        asked_at = self._recent.now()
         for start in range(0, len(unknown), _AT_ONCE):
             some = unknown[start : start + _AT_ONCE]
             if any(await together(*(self.is_file(ancestor) for ancestor in some))):
                 return True
         for ancestor in unknown:
-            self._no_files.add(ancestor)
+            self._no_files.add(ancestor, asked_at)
         return False
 
     async def is_file(self, path: VirtualPath) -> bool:

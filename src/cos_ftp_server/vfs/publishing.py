@@ -8,7 +8,6 @@ made sure that the store has them.
 import asyncio
 import hashlib
 import logging
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -68,7 +67,7 @@ class Publication:
         self._options = options
         self._target = target
         self._look = look
-        self._looked_at = time.monotonic()
+        self._looked_at = recent.now()
         self._delivery = delivery
         self._recent = recent
         self._may_replace = may_replace
@@ -186,7 +185,7 @@ class Publication:
         """
         if self._continues or self._looked_at > self._recent.complete_since:
             return
-        self._looked_at = time.monotonic()
+        self._looked_at = self._recent.now()
         target = await self._look()
         self._target = asyncio.get_running_loop().create_future()
         self._target.set_result(target)
@@ -349,7 +348,7 @@ class Publication:
             is_ours = meta.etag == creating.result().etag
         if is_ours:
             await self._client.delete_object(self._key)
-            self._recent.deleted(self._key)
+            self._recent.taken_back(self._key)
 
     def _error(self, kind: ErrorKind, *, temporary: bool = True) -> StorageError:
         return StorageError(kind, operation="upload", key=self._key, temporary=temporary)

@@ -57,6 +57,10 @@ class RecentChanges:
         self._by_prefix: dict[str, dict[str, ObjectMeta | None]] = {}
         self._forgotten = -math.inf  # when the last change was made that is not remembered
 
+    def now(self) -> float:
+        """Return the time (seconds) on the clock that all that is known here goes by."""
+        return self._clock()
+
     @property
     def complete_since(self) -> float:
         """From when on all is known that has been done; an older look at the store counts no more.
@@ -75,8 +79,13 @@ class RecentChanges:
     def filled(self, key: str, modified: datetime) -> None:
         """Remember that the directories which hold `key` exist, with or without a marker."""
         for directory in prefixes_above(key):
-            if self.find(directory) is None:
+            there = self.find(directory)
+            if there is None or not there.etag:  # it is to be known as long as what lies in it
                 self._note_directory(directory, modified)
+
+    def taken_back(self, key: str) -> None:
+        """Remember that a new object is gone again: that its upload broke off stays known."""
+        self._remember(key, None)
 
     def deleted(self, key: str) -> None:
         """Remember that `key` is gone."""
@@ -210,7 +219,7 @@ class RecentChanges:
         self._by_prefix.setdefault(prefix_of(key), {})[key] = meta
         if len(self._changes) > _MOST:
             oldest, change = self._changes.popitem(last=False)
-            self._forgotten = change.expires - LIFETIME_S
+            self._forgotten = max(self._forgotten, change.expires - LIFETIME_S)
             self._drop(oldest)
 
     def _note_directory(self, directory: str, modified: datetime) -> None:

@@ -2,7 +2,10 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from cos_ftp_server.cos.types import ObjectMeta
+from cos_ftp_server.vfs import recent as recent_module
 from cos_ftp_server.vfs.recent import RecentChanges
 
 
@@ -51,6 +54,30 @@ def test_nothing_is_remembered_for_long() -> None:
     assert recent.find("a/b") is None
     assert not recent.is_deleted("c")
     assert not recent.below("")
+
+
+def test_a_directory_is_known_as_long_as_what_lies_in_it() -> None:
+    clock = Clock()
+    recent = RecentChanges(clock)
+    recent.wrote(meta("a/d/x"))
+    clock.now = 9.0
+    recent.wrote(meta("a/d/y"))
+    clock.now = 11.0
+    assert recent.exists("a/d/", listed=False)
+    assert recent.exists("a/", listed=False)
+
+
+def test_what_is_forgotten_early_makes_nothing_credible_that_was_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recent_module, "_MOST", 1)
+    clock = Clock()
+    recent = RecentChanges(clock)
+    recent.deleted("x")
+    clock.now = 5.0
+    recent.emptied("d/", datetime.now(UTC), is_gone=True)
+    recent.deleted("y")
+    assert recent.complete_since == 5.0
 
 
 def test_the_number_of_changes_is_bounded() -> None:

@@ -38,13 +38,13 @@ async def handle_stor(exchange: Exchange, argument: str) -> Reply:
 
     After REST it begins with that many bytes of the old one, as clients expect that resume an
     upload (RFC 3659 section 5.4); what was behind them is gone. A REST that another command has
-    made void is not passed over in silence: the file would be replaced by its own end. Nor is it
-    when lftp tries again what broke off: only the end of the file may come.
+    made void is refused, since the client would send only the end of the file. So is what lftp
+    does by itself after an upload that broke off.
     """
+    session = exchange.session
+    exchange.path = path = session.resolve(argument)
     if exchange.restart_is_lost:
         return replies.REST_IS_LOST
-    session = exchange.session
-    path = session.resolve(argument)
     is_retry = session.repeats_uploads_badly and path == session.sized
     if is_retry and session.file_system.is_interrupted(path):
         return replies.NO_RETRY
@@ -53,9 +53,9 @@ async def handle_stor(exchange: Exchange, argument: str) -> Reply:
 
 async def handle_appe(exchange: Exchange, argument: str) -> Reply:
     """Receive what comes behind the end of a file, which is created if there is none."""
+    exchange.path = path = exchange.session.resolve(argument)
     if exchange.restart_offset:
         return replies.NO_REST_BEFORE_APPE
-    path = exchange.session.resolve(argument)
     return await upload(exchange, path, replies.OPENING_DATA, offset=None)
 
 
