@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 from uuid import uuid4
 
@@ -45,8 +46,8 @@ _OUT_OF_DATE = frozenset(
         ErrorKind.NOT_DIRECTORY,
     }
 )
-"""What the copy of an object may fail with that is listed but not there any more: what has its
-name now, as a file or a directory, is in the way of its copy."""
+"""What copies may fail with because a listing shows what is not there any more: the copy of that
+itself, and that of what has its name now, a file or a directory, if both are under way."""
 
 _SETTLE_S = 3.0
 """How long copies under way may take to end when the move has failed. A server that stops has 10
@@ -181,20 +182,27 @@ class TreeMove:
     async def _copy_all(self) -> None:
         async for page in self._pages():
             self._reached = max(page)
-            await for_each(self._copy, page.items(), at_once=_AT_ONCE, settle_s=_SETTLE_S)
+            unsure: list[str] = []
+            copy = partial(self._copy_listed, unsure)
+            await for_each(copy, page.items(), at_once=_AT_ONCE, settle_s=_SETTLE_S)
+            await for_each(self._copy_found, unsure, at_once=_AT_ONCE, settle_s=_SETTLE_S)
 
-    async def _copy(self, listed: tuple[str, ObjectMeta | None]) -> None:
-        """Copy an object as it is listed or, where that is out of date, as it is now."""
+    async def _copy_listed(self, unsure: list[str], listed: tuple[str, ObjectMeta | None]) -> None:
+        """Copy an object as it is listed; into `unsure` comes its key if that is out of date."""
         key, meta = listed
         is_small = meta is not None and meta.size <= self._client.dialect.max_copy_bytes
-        if meta is not None and is_small and not self._recent.is_deleted(key):
-            try:
-                await self._copy_version(meta._replace(options=self._placement(meta)))
-            except StorageError as error:
-                if error.kind not in _OUT_OF_DATE:
-                    raise
-            else:
-                return
+        if meta is None or not is_small or self._recent.is_deleted(key):
+            unsure.append(key)
+            return
+        try:
+            await self._copy_version(meta._replace(options=self._placement(meta)))
+        except StorageError as error:
+            if error.kind not in _OUT_OF_DATE:
+                raise
+            unsure.append(key)
+
+    async def _copy_found(self, key: str) -> None:
+        """Copy an object as it is now, if there is one."""
         with self._recent.under_way.watch(key) as watch:
             meta = await self._find(key)
         if meta is not None and not watch.was_hidden:
