@@ -218,6 +218,16 @@ async def test_a_look_that_fails_lets_no_file_take_the_name_of_a_directory(
     assert await world.keys() == ["d/f"]
 
 
+async def test_a_look_that_fails_for_good_is_told_with_its_cause(world: World) -> None:
+    world.emulator.faults.add(Fault(operation="ListObjects", status=404, code="NoSuchBucket"))
+    with pytest.raises(StorageError) as caught:
+        await world.store("/f", b"1")
+    error = caught.value
+    assert (error.kind, error.code) == (ErrorKind.NO_BUCKET, "NoSuchBucket")
+    assert not error.temporary
+    assert error.request_id
+
+
 async def test_a_look_that_fails_lets_no_rename_take_the_name_of_a_directory(world: World) -> None:
     await world.client.put_object("a", OLD)
     await world.client.put_object("d/f", OLD)

@@ -37,14 +37,14 @@ class Target:
     """What was found where a file is to be created.
 
     `etag` is the ETag of the file that is there, "" if there is none; `obstacle` says why
-    there should be none: IS_DIRECTORY, NOT_DIRECTORY when a name above is a file, or UNAVAILABLE
-    when nobody can tell at the moment. Who `is_blind` could not look, or has found nothing only
-    because somebody is about to delete what is there.
+    there should be none: IS_DIRECTORY, NOT_DIRECTORY when a name above is a file, or what the look
+    itself has failed with. Who `is_blind` could not look, or has found nothing only because
+    somebody is about to delete what is there.
     """
 
     key: str
     etag: str = ""
-    obstacle: ErrorKind | None = None
+    obstacle: StorageError | None = None
     is_blind: bool = False
 
     def refusal(self, *, own: str = "") -> StorageError | None:
@@ -54,10 +54,7 @@ class Target:
         the same name beside it. The one with the ETag `own` is the new file itself, which was
         stored while the look was taken.
         """
-        if self.obstacle is None or self.etag not in ("", own):
-            return None
-        is_temporary = self.obstacle is ErrorKind.UNAVAILABLE
-        return StorageError(self.obstacle, operation="create", key=self.key, temporary=is_temporary)
+        return self.obstacle if self.etag in ("", own) else None
 
 
 class Names:
@@ -128,7 +125,7 @@ class Names:
         if (there := self._recent.find(key)) is not None:
             return Target(key, there.etag)  # which may be replaced, whatever is beside it
         if self._is_known(path, key + "/"):
-            return Target(key, obstacle=ErrorKind.IS_DIRECTORY)
+            return self._target(key, "", ErrorKind.IS_DIRECTORY)
         stretch = self._find_stretch(_parent_of(key), key)
         if stretch is None or self._unknown_above(path):
             return None
@@ -153,7 +150,8 @@ class Names:
             return self._target(key, etag, ErrorKind.IS_DIRECTORY)
         return self._target(key, etag, ErrorKind.NOT_DIRECTORY if below_file else None)
 
-    def _target(self, key: str, etag: str, obstacle: ErrorKind | None) -> Target:
+    def _target(self, key: str, etag: str, kind: ErrorKind | None) -> Target:
+        obstacle = StorageError(kind, operation="create", key=key) if kind else None
         return Target(key, etag, obstacle, is_blind=self._recent.under_way.is_deleting(key))
 
     async def _file_and_directory(self, key: str) -> tuple[str, bool]:

@@ -77,8 +77,7 @@ class Tree:
         except StorageError as error:
             _log.warning("name not checked: %s", error)
             is_blind = error.kind is ErrorKind.DENIED
-            obstacle = None if is_blind else ErrorKind.UNAVAILABLE
-            return Target(key, obstacle=obstacle, is_blind=is_blind)
+            return Target(key, obstacle=None if is_blind else error, is_blind=is_blind)
 
     async def delete(
         self, key: str, path: VirtualPath, first: Callable[[], Coroutine[None, None, object]]
