@@ -1,6 +1,7 @@
 """Downloads: right bytes or an error, in few requests, with bounded memory."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,35 @@ async def test_a_body_that_breaks_off_again_and_again_is_continued(world: World)
     rule = world.emulator.faults.add(fault)
     assert await world.load("/f") == content
     assert rule.hits > 1
+
+
+@pytest.mark.parametrize("size", [1, 1000, 2 * MIB, LARGE])
+@pytest.mark.parametrize("fault", [{"corrupt_at": 0}, {"crc": "wrong"}])
+async def test_what_is_damaged_on_the_way_is_never_whole(
+    world: World, fault: dict[str, Any], size: int
+) -> None:
+    content = random_bytes(size)
+    await world.store("/f", content)
+    world.emulator.faults.add(Fault(operation="GetObject", times=1, **fault))
+    received = 0
+
+    async def load() -> None:
+        nonlocal received
+        async with world.fs.open_reader(path("/f")) as reader:
+            while chunk := await reader.read():
+                received += len(chunk)
+
+    with pytest.raises(StorageError) as caught:
+        await load()
+    assert (caught.value.kind, caught.value.temporary) == (ErrorKind.INTEGRITY, True)
+    assert received < size
+    assert await world.load("/f") == content
+
+
+async def test_a_store_that_tells_no_checksum_is_believed(world: World) -> None:
+    await world.store("/f", b"content")
+    world.emulator.faults.add(Fault(operation="GetObject", crc="missing"))
+    assert await world.load("/f") == b"content"
 
 
 async def test_every_body_may_break_off_if_each_brings_some_bytes(world: World) -> None:

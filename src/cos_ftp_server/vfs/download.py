@@ -2,7 +2,8 @@
 
 The first GET pins the object's ETag. A body that breaks off is continued from where it was, and
 every further request names that ETag, so that an object replaced meanwhile ends the download
-with CHANGED instead of mixed bytes.
+with CHANGED instead of mixed bytes. The last bytes of a whole file are only given away if its CRC64
+is the one that the store has told.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from collections import deque
 
 from cos_ftp_server.cos.client import CosClient, ObjectBody
 from cos_ftp_server.cos.types import ObjectMeta
+from cos_ftp_server.crc64 import crc64
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import FileInfo
 from cos_ftp_server.vfs.buffers import BufferPool
@@ -138,6 +140,8 @@ class Download:
         self._client = client
         self._pool = pool
         self._meta = meta
+        self._crc = 0 if opened.position == 0 else None  # of a part nobody knows what it should be
+        self._left = meta.size - opened.position
         if meta.size - opened.position > 2 * SEGMENT:
             opened.end = opened.position + SEGMENT
         self._direct: ObjectRange | None = opened  # passed on as it comes
@@ -149,6 +153,25 @@ class Download:
 
     async def read(self) -> bytes | memoryview:
         """Return the next chunk, b"" at the end; see `ObjectReader.read`."""
+        chunk = await self._next_chunk()
+        if chunk and self._crc is not None and self._meta.crc64 is not None:
+            self._crc = crc64(chunk, self._crc)
+            self._left -= len(chunk)
+            if not self._left and self._crc != self._meta.crc64:
+                raise self._damaged(self._crc)
+        return chunk
+
+    def _damaged(self, crc: int) -> StorageError:
+        """So the client gets less than the file, whether or not it heeds the reply."""
+        return StorageError(
+            ErrorKind.INTEGRITY,
+            operation="get object",
+            key=self._meta.key,
+            temporary=True,
+            detail=f"received CRC64 {crc}, stored {self._meta.crc64}",
+        )
+
+    async def _next_chunk(self) -> bytes | memoryview:
         while True:
             if self._ready is not None:
                 if chunk := self._ready.next_chunk():
