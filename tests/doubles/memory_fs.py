@@ -102,7 +102,9 @@ class MemoryWriter:
     def is_overtaken(self) -> bool:
         return False
 
-    async def commit(self, confirm: Confirmation = no_doubt) -> Receipt:
+    async def commit(
+        self, confirm: Confirmation = no_doubt, is_wanted: Callable[[], bool] = lambda: True
+    ) -> Receipt:
         self._flush()
         await confirm()
         content = bytes(self._content)
@@ -302,10 +304,12 @@ class _HangingCommitWriter(MemoryWriter):
         self._reached = reached
         self._release = release
 
-    async def commit(self, confirm: Confirmation = no_doubt) -> Receipt:
+    async def commit(
+        self, confirm: Confirmation = no_doubt, is_wanted: Callable[[], bool] = lambda: True
+    ) -> Receipt:
         self._reached.set()
         await self._release.wait()
-        return await super().commit(confirm)
+        return await super().commit(confirm, is_wanted)
 
 
 class HangsInCommitFileSystem(MemoryFileSystem):
@@ -395,7 +399,9 @@ class _StagedWriter(MemoryWriter):
         super().advance(count)
         self._enter(Stage.ARRIVING)
 
-    async def commit(self, confirm: Confirmation = no_doubt) -> Receipt:
+    async def commit(
+        self, confirm: Confirmation = no_doubt, is_wanted: Callable[[], bool] = lambda: True
+    ) -> Receipt:
         await self._stay(Stage.ENDED)
         self._enter(Stage.CONFIRMING)
         await confirm()

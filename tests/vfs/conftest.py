@@ -139,5 +139,5 @@ async def world(tmp_path: Path, no_leaks: None) -> AsyncIterator[World]:
         assert pool.used == 0, "memory was not given back"
         for register in (recent.turns, recent.under_way):
             assert not any(vars(register).values()), "somebody is still busy"
-        assert not vars(recent.replacements)["_under_way"], "an upload has not ended"
+        assert not vars(recent.attempts)["_under_way"], "an upload has not ended"
         assert (await client.list_uploads()).uploads == (), "an upload was left open"

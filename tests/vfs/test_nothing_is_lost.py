@@ -151,6 +151,32 @@ async def test_a_new_file_is_taken_back_even_if_the_store_never_said_that_it_has
     assert await world.keys() == ["a"]
 
 
+async def test_what_broke_off_before_anything_came_may_have_been_sent(world: World) -> None:
+    """What the client sent is lost with its connection."""
+    async with world.fs.open_writer(path("/f")):
+        pass
+    assert not world.fs.is_interrupted(path("/f"))
+    async with world.fs.open_writer(path("/f")) as writer:
+        assert writer.window()
+    assert world.fs.is_interrupted(path("/f"))
+
+
+@pytest.mark.parametrize("size", [1000, 3 * MIB])
+@pytest.mark.parametrize("old", [None, OLD])
+async def test_a_part_that_is_not_wanted_any_more_replaces_nothing(
+    world: World, size: int, old: bytes | None
+) -> None:
+    if old:
+        await world.store("/f", old)
+    async with world.fs.open_writer(path("/f")) as writer:
+        await writer.write(bytes(size))
+        await world.store("/f", b"newer")
+        with pytest.raises(StorageError) as caught:
+            await writer.commit(is_wanted=lambda: not writer.is_overtaken)
+    assert caught.value.kind is ErrorKind.CHANGED
+    assert await world.load("/f") == b"newer"
+
+
 @pytest.mark.parametrize("size", [1000, 2 * MIB])
 @pytest.mark.parametrize("is_known_free", [True, False])
 async def test_what_breaks_off_at_the_end_is_known_to_have_broken_off(

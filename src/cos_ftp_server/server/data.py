@@ -296,7 +296,7 @@ class DataConnection(asyncio.BufferedProtocol):
                 rest = rest[count:]
             else:
                 await sink.wait()
-        self._early = None
+        self._early, self._early_filled = None, 0
 
     def _require_transport(self) -> asyncio.Transport:
         if self._transport is None:

@@ -148,6 +148,14 @@ class Exchange:
         self.is_keeping = self.keeps_interrupted and self.moved > 0 and not is_overtaken
         return self.is_keeping
 
+    def is_wanted(self) -> bool:
+        """Whether what came may still replace a file; asked last, as parts take their time.
+
+        What is only a part must not if something else has been stored there meanwhile.
+        """
+        is_overtaken = self.writer is not None and self.writer.is_overtaken
+        return not (self.is_interrupted and is_overtaken)
+
     def stop_keeping(self) -> None:
         """Let an upload that ends early leave no trace after all: the server is being stopped."""
         self.keeps_interrupted = self.is_keeping = False

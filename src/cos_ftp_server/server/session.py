@@ -60,6 +60,7 @@ class Session:
         "client",
         "data_setup",
         "facts",
+        "has_asked_directory",
         "is_ending",
         "local",
         "log",
@@ -133,6 +134,14 @@ class Session:
         return self.client.startswith("lftp/")
 
     @property
+    def may_be_repeating(self) -> bool:
+        """Whether such a client may have connected again by itself, to repeat an upload.
+
+        lftp asks for the directory when it begins, and not again when it has lost the connection.
+        """
+        return self.repeats_uploads_badly and not self.has_asked_directory
+
+    @property
     def file_system(self) -> FileSystem:
         """The account's files."""
         return self.account.file_system
@@ -195,6 +204,8 @@ class Session:
         self.announced_size: int | None = None
         self.pending_rename: Rename | None = None
         self.facts: tuple[str, ...] = MLST_FACTS
+        self.has_asked_directory = False
+        """Whether PWD was among the commands since the log-in."""
         self.sized: VirtualPath | None = None
         """What the client has last asked the size of."""
 

@@ -62,9 +62,10 @@ async def upload(
         except (DataConnectionError, ProtocolError, asyncio.CancelledError) as error:
             if not exchange.begin_keeping():
                 raise
+            exchange.is_interrupted = True
             if isinstance(sink, _AsciiSink):
                 await sink.finish()
-            receipt = await writer.commit()
+            receipt = await writer.commit(is_wanted=exchange.is_wanted)
             why = reply_to(error) or exchange.cancelled_by
             return replies.interrupted(why, receipt.size)
         except StorageError as error:
@@ -76,7 +77,7 @@ async def upload(
                 data.abort()
         exchange.begin_keeping()  # a client that is lost from now on has sent no less than this
         with exchange.keep_alive(replies.STORING):
-            receipt = await writer.commit(exchange.confirm_client)
+            receipt = await writer.commit(exchange.confirm_client, exchange.is_wanted)
     if exchange.is_interrupted:
         return replies.interrupted(exchange.cancelled_by, receipt.size)
     return replies.transfer_complete(receipt.size, receipt.crc64, exchange.seconds, unique_name)

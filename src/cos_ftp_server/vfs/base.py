@@ -123,12 +123,15 @@ class ObjectWriter(Protocol):
         """Copy `data` in, waiting for room as needed: for data that had to be converted first."""
         ...
 
-    async def commit(self, confirm: Confirmation = ...) -> Receipt:
+    async def commit(
+        self, confirm: Confirmation = ..., is_wanted: Callable[[], bool] = ...
+    ) -> Receipt:
         """Make what was received the file, and return once the store has acknowledged all of it.
 
         Size and checksum have then been compared. `confirm` is called at once and has returned
-        before a file is replaced, and before `commit` returns; it raises to prevent that. Raises
-        what `confirm` raises, and StorageError; the path is then as it was before.
+        before a file is replaced, and before `commit` returns; it raises to prevent that.
+        `is_wanted` is asked last, right before a file is replaced; CHANGED is raised if it is not.
+        Raises what `confirm` raises, and StorageError; the path is then as it was before.
         """
         ...
 
@@ -195,7 +198,7 @@ class FileSystem(Protocol):
         ...
 
     def is_interrupted(self, path: VirtualPath) -> bool:
-        """Whether somebody is sending the whole file, or that broke off a moment ago."""
+        """Whether an upload of it is under way, or broke off so lately that it may be repeated."""
         ...
 
     async def delete_file(self, path: VirtualPath) -> None:

@@ -129,8 +129,8 @@ class CosFileSystem:
         return OpenWriter(self._tree, self._engine, path, offset, size_hint)
 
     def is_interrupted(self, path: VirtualPath) -> bool:
-        """Whether the whole file is being sent, or that broke off a moment ago."""
-        return self._recent.replacements.is_interrupted(file_key(path, self._prefix))
+        """Whether an upload of it is under way, or broke off within the last hour."""
+        return self._recent.attempts.is_interrupted(file_key(path, self._prefix))
 
     async def delete_file(self, path: VirtualPath) -> None:
         """Delete a file; the directory that held it stays."""

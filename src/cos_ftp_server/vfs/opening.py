@@ -131,10 +131,10 @@ class OpenWriter:
             if offset is None:
                 return None
             raise _beyond_end(self._path, offset, 0) from error
-        replacements = self._tree.recent.replacements
-        if replacements.has_broken_off(meta.key):
+        attempts = self._tree.recent.attempts
+        if attempts.has_broken_off(meta.key):
             raise StorageError(ErrorKind.NOT_RESUMABLE, operation="resume", key=meta.key)
-        if replacements.is_under_way(meta.key):  # its client may have lost the connection
+        if attempts.is_whole_under_way(meta.key):  # its client may have lost the connection
             raise StorageError(ErrorKind.CONFLICT, operation="resume", key=meta.key, temporary=True)
         size = meta.size if offset is None else offset
         if size > meta.size:

@@ -87,7 +87,9 @@ class Publication:
         tasks = (self._replacing, self._completing)
         return self._is_created or any(task and not _has_failed(task) for task in tasks)
 
-    async def put(self, body: memoryview, crc: int, confirm: Confirmation) -> Stored:
+    async def put(
+        self, body: memoryview, crc: int, confirm: Confirmation, is_wanted: Callable[[], bool]
+    ) -> Stored:
         """Store a file that is a single object.
 
         Where it is known that there is no file, and that one may be, the object may come before the
@@ -111,7 +113,7 @@ class Publication:
             await confirm()
         md5 = await _md5(body)  # checked by the store before it replaces anything, as CRC64 is not
         send = partial(self._delivery.send, body, crc, forbid=not self._may_replace, md5=md5)
-        await self._take_turn_to_replace()
+        await self._take_turn_to_replace(is_wanted)
         self._replacing = asyncio.create_task(self._use_turn(send, len(body), crc))
         return await asyncio.shield(self._replacing)
 
@@ -207,8 +209,8 @@ class Publication:
         found = target.result().etag if target.done() and not target.cancelled() else ""
         return bool(self._recent.etag(self._key, listed=found))
 
-    async def _take_turn_to_replace(self) -> None:
-        """Take the turn, and make sure that the file is still the same.
+    async def _take_turn_to_replace(self, is_wanted: Callable[[], bool]) -> None:
+        """Take the turn, and make sure that the file is still the same, or may be any.
 
         Of two sessions that append to it at the same time, neither has seen what the other
         brings; and who renames or deletes must see it.
@@ -216,6 +218,8 @@ class Publication:
         await self._take_turn()
         self._take_place(is_new=not self._replaces())
         await self.check_continued()
+        if not is_wanted():
+            raise self._error(ErrorKind.CHANGED)
 
     async def _use_turn(
         self, publish: Callable[[], Coroutine[Any, Any, Stored]], size: int, crc: int | None
@@ -260,6 +264,7 @@ class Publication:
         parts: Sequence[CompletedPart],
         size: int,
         crc: int | None,
+        is_wanted: Callable[[], bool],
     ) -> Stored:
         """Make the parts the file, which is confirmed. Once begun, that goes on to its outcome.
 
@@ -275,7 +280,7 @@ class Publication:
             crc,
             forbid=not self._may_replace,
         )
-        await self._take_turn_to_replace()
+        await self._take_turn_to_replace(is_wanted)
         self._completing = asyncio.create_task(self._use_turn(complete, size, crc))
         return await asyncio.shield(self._completing)
 

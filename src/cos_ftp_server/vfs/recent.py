@@ -14,8 +14,8 @@ from datetime import datetime
 
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import ErrorKind, StorageError
+from cos_ftp_server.vfs.attempts import Attempts
 from cos_ftp_server.vfs.paths import prefix_of, prefixes_above
-from cos_ftp_server.vfs.replacements import Replacements
 from cos_ftp_server.vfs.turns import Turns
 from cos_ftp_server.vfs.under_way import UnderWay
 
@@ -44,14 +44,14 @@ class RecentChanges:
 
     A key that ends with "/" stands for a directory: its marker, or that something lies in it.
     Those who are about to change an object wait for each other by its key in `turns`; whoever makes
-    something new says so in `under_way`, once there is no `obstacle`. Uploads of whole files
-    are in `replacements`, where what broke off is remembered for longer.
+    something new says so in `under_way`, once there is no `obstacle`. Uploads are in `attempts`,
+    where what broke off is remembered for longer.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.turns = Turns()
         self.under_way = UnderWay()
-        self.replacements = Replacements(clock)
+        self.attempts = Attempts(clock)
         self._clock = clock
         self._changes: OrderedDict[str, _Change] = OrderedDict()  # the oldest first
         self._by_prefix: dict[str, dict[str, ObjectMeta | None]] = {}
@@ -72,7 +72,7 @@ class RecentChanges:
     def wrote(self, meta: ObjectMeta) -> None:
         """Remember an object (or a directory marker), and that its directories exist."""
         self.under_way.wrote(meta.key)
-        self.replacements.settle(meta.key)
+        self.attempts.settle(meta.key)
         self._remember(meta.key, meta)
         self.filled(meta.key, meta.modified)
 
@@ -89,7 +89,7 @@ class RecentChanges:
 
     def deleted(self, key: str) -> None:
         """Remember that `key` is gone."""
-        self.replacements.settle(key)
+        self.attempts.settle(key)
         self._remember(key, None)
 
     def forget_deletion(self, key: str) -> None:

@@ -50,6 +50,11 @@ async def _no_doubt() -> None:
     """Confirm at once."""
 
 
+def _always() -> bool:
+    """Want it, whatever has happened."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class UploadEngine:
     """What all uploads of an account share. `slots` bounds the parts in flight, server-wide."""
@@ -93,9 +98,10 @@ class Upload:
         self._options = options
         self._target = target
         self._beginning = beginning
-        self._replacements = recent.replacements
+        self._attempts = recent.attempts
         is_whole = beginning is None and not appends
-        self._replacement = recent.replacements.begin(key) if is_whole else None
+        self._attempt = recent.attempts.begin(key, is_whole=is_whole)
+        self._is_begun = False
         self._publication = Publication(
             engine.client,
             key,
@@ -204,6 +210,7 @@ class Upload:
 
     def _open_buffer(self) -> PartBuffer | None:
         """Begin the next part; None if so many are under way that one must end first."""
+        self._is_begun = True  # what the client has sent may be on its way, and be lost there
         ahead = len(self._sending)
         if ahead >= _PARTS_AHEAD or (ahead >= _PARTS_IN_COMPANY and self._engine.slots.locked()):
             return None
@@ -297,9 +304,11 @@ class Upload:
     @property
     def is_overtaken(self) -> bool:
         """Whether something else has been stored at the path, or deleted, since it was opened."""
-        return self._replacement is not None and self._replacement.is_overtaken
+        return self._attempt.is_overtaken
 
-    async def commit(self, confirm: Confirmation = _no_doubt) -> Receipt:
+    async def commit(
+        self, confirm: Confirmation = _no_doubt, is_wanted: Callable[[], bool] = _always
+    ) -> Receipt:
         """Publish the file; see `ObjectWriter.commit`."""
         if self._failure:
             raise self._failure
@@ -310,9 +319,9 @@ class Upload:
         if self._multipart is None:
             crc: int | None = self._buffer_crc
             body = self._buffer.contents() if self._buffer else memoryview(b"")
-            stored = await self._publication.put(body, self._buffer_crc, confirm)
+            stored = await self._publication.put(body, self._buffer_crc, confirm, is_wanted)
         else:
-            stored = await self._commit_parts(self._multipart, confirm)
+            stored = await self._commit_parts(self._multipart, confirm, is_wanted)
             crc = self._whole_crc()
         self._release_buffer(reusable=True)
         self.committed = True
@@ -328,7 +337,10 @@ class Upload:
         return combine(self._kept_crc, self._crc, self.received)
 
     async def _commit_parts(
-        self, begun: asyncio.Task[MultipartUpload], confirm: Confirmation
+        self,
+        begun: asyncio.Task[MultipartUpload],
+        confirm: Confirmation,
+        is_wanted: Callable[[], bool],
     ) -> Stored:
         if self._buffer and self._buffer.filled:
             self._send_part(self._buffer)
@@ -342,13 +354,12 @@ class Upload:
         parts = [self._parts[number] for number in sorted(self._parts)]
         upload = begun.result()
         return await self._publication.complete(
-            upload.upload_id, parts, self._size, self._whole_crc()
+            upload.upload_id, parts, self._size, self._whole_crc(), is_wanted
         )
 
     async def abort(self) -> None:
         """Leave nothing behind: no task, memory, object or multipart upload. Never raises."""
-        if self._replacement is not None:
-            self._replacements.break_off(self._replacement, is_begun=self.received > 0)
+        self._attempts.break_off(self._attempt, is_begun=self._is_begun)
         try:
             await self._publication.take_back()
             await dismiss(self._target, *self._sending)

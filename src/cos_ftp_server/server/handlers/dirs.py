@@ -27,7 +27,9 @@ async def _change(exchange: Exchange, path: VirtualPath) -> Reply:
 
 async def handle_pwd(exchange: Exchange, argument: str) -> Reply:
     """Print the working directory."""
-    return replies.working_directory(exchange.session.working_directory)
+    session = exchange.session
+    session.has_asked_directory = True
+    return replies.working_directory(session.working_directory)
 
 
 async def handle_mkd(exchange: Exchange, argument: str) -> Reply:

@@ -6,7 +6,9 @@ from cos_ftp_server.protocol import replies
 from cos_ftp_server.protocol.features import TransferType, parse_allo, parse_rest
 from cos_ftp_server.protocol.replies import Reply
 from cos_ftp_server.server.exchange import Exchange
+from cos_ftp_server.server.session import Session
 from cos_ftp_server.server.transfer import download, upload
+from cos_ftp_server.vfs.base import VirtualPath
 from cos_ftp_server.vfs.paths import name_of
 
 __all__ = [
@@ -45,8 +47,7 @@ async def handle_stor(exchange: Exchange, argument: str) -> Reply:
     exchange.path = path = session.resolve(argument)
     if exchange.restart_is_lost:
         return replies.REST_IS_LOST
-    is_retry = session.repeats_uploads_badly and path == session.sized
-    if is_retry and session.file_system.is_interrupted(path):
+    if path == session.sized and _may_repeat_upload(session, path):
         return replies.NO_RETRY
     return await upload(exchange, path, replies.OPENING_DATA, offset=exchange.restart_offset)
 
@@ -120,11 +121,20 @@ async def handle_rnto(exchange: Exchange, argument: str) -> Reply:
 
 
 async def handle_size(exchange: Exchange, argument: str) -> Reply:
-    """Tell a file's size as stored, which is what TYPE I transfers, also while TYPE A is set."""
+    """Tell a file's size as stored, which is what TYPE I transfers, also while TYPE A is set.
+
+    Not so to lftp about an upload that broke off: it would take that much for sent, or all of it.
+    """
     session = exchange.session
-    session.sized = session.resolve(argument)
-    info = await session.file_system.stat_file(session.sized)
+    path = session.sized = session.resolve(argument)
+    if _may_repeat_upload(session, path):
+        return replies.NO_RETRY
+    info = await session.file_system.stat_file(path)
     return replies.file_size(info.size)
+
+
+def _may_repeat_upload(session: Session, path: VirtualPath) -> bool:
+    return session.may_be_repeating and session.file_system.is_interrupted(path)
 
 
 async def handle_mdtm(exchange: Exchange, argument: str) -> Reply:
