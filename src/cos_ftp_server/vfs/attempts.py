@@ -52,8 +52,8 @@ class Attempts:
         for attempt in self._under_way.pop(key, ()):
             attempt.is_overtaken = True
 
-    def break_off(self, attempt: Attempt, *, is_begun: bool) -> None:
-        """Take note of an upload's end; unless it `is_begun`, no client takes anything for sent."""
+    def break_off(self, attempt: Attempt) -> None:
+        """Take note of an upload's end. What its client has sent may be more than what came."""
         if attempt.is_overtaken:
             return
         key = attempt.key
@@ -61,12 +61,11 @@ class Attempts:
         others.discard(attempt)
         if not others:
             del self._under_way[key]
-        if is_begun:
-            is_whole = attempt.is_whole or self.has_broken_off(key)
-            self._broken_off[key] = self._clock(), is_whole
-            self._broken_off.move_to_end(key)
-            if len(self._broken_off) > _MOST:
-                self._broken_off.popitem(last=False)
+        is_whole = attempt.is_whole or self.has_broken_off(key)
+        self._broken_off[key] = self._clock(), is_whole
+        self._broken_off.move_to_end(key)
+        if len(self._broken_off) > _MOST:
+            self._broken_off.popitem(last=False)
 
     def is_whole_under_way(self, key: str) -> bool:
         """Whether somebody sends a whole file that is to be at `key`."""

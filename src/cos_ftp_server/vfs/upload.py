@@ -101,7 +101,6 @@ class Upload:
         self._attempts = recent.attempts
         is_whole = beginning is None and not appends
         self._attempt = recent.attempts.begin(key, is_whole=is_whole)
-        self._is_begun = False
         self._publication = Publication(
             engine.client,
             key,
@@ -210,7 +209,6 @@ class Upload:
 
     def _open_buffer(self) -> PartBuffer | None:
         """Begin the next part; None if so many are under way that one must end first."""
-        self._is_begun = True  # what the client has sent may be on its way, and be lost there
         ahead = len(self._sending)
         if ahead >= _PARTS_AHEAD or (ahead >= _PARTS_IN_COMPANY and self._engine.slots.locked()):
             return None
@@ -359,7 +357,7 @@ class Upload:
 
     async def abort(self) -> None:
         """Leave nothing behind: no task, memory, object or multipart upload. Never raises."""
-        self._attempts.break_off(self._attempt, is_begun=self._is_begun)
+        self._attempts.break_off(self._attempt)
         try:
             await self._publication.take_back()
             await dismiss(self._target, *self._sending)

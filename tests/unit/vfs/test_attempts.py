@@ -12,7 +12,7 @@ class Clock:
 
 def test_what_broke_off_is_forgotten_when_something_else_happens() -> None:
     attempts = Attempts()
-    attempts.break_off(attempts.begin("f", is_whole=True), is_begun=True)
+    attempts.break_off(attempts.begin("f", is_whole=True))
     assert attempts.has_broken_off("f")
     assert not attempts.has_broken_off("g")
     attempts.settle("f")
@@ -26,17 +26,16 @@ def test_one_that_was_overtaken_does_not_count() -> None:
     attempts.settle("f")
     assert late.is_overtaken
     assert not attempts.is_whole_under_way("f")
-    attempts.break_off(late, is_begun=True)
+    attempts.break_off(late)
     assert not attempts.has_broken_off("f")
 
 
 def test_each_of_several_is_under_way() -> None:
     attempts = Attempts()
     first, second = attempts.begin("f", is_whole=True), attempts.begin("f", is_whole=True)
-    attempts.break_off(first, is_begun=False)
+    attempts.break_off(first)
     assert attempts.is_whole_under_way("f")
-    assert not attempts.has_broken_off("f")
-    attempts.break_off(second, is_begun=True)
+    attempts.break_off(second)
     assert not attempts.is_whole_under_way("f")
     assert attempts.has_broken_off("f")
 
@@ -44,7 +43,7 @@ def test_each_of_several_is_under_way() -> None:
 def test_what_broke_off_is_forgotten_after_an_hour() -> None:
     clock = Clock()
     attempts = Attempts(clock)
-    attempts.break_off(attempts.begin("f", is_whole=True), is_begun=True)
+    attempts.break_off(attempts.begin("f", is_whole=True))
     clock.now = 3599
     assert attempts.has_broken_off("f")
     clock.now = 3600
@@ -57,7 +56,7 @@ def test_a_client_may_be_trying_again_for_an_hour() -> None:
     assert not attempts.is_interrupted("f")
     first = attempts.begin("f", is_whole=True)
     assert attempts.is_interrupted("f")
-    attempts.break_off(first, is_begun=True)
+    attempts.break_off(first)
     clock.now = 3599
     assert attempts.is_interrupted("f")
     clock.now = 3600
@@ -68,21 +67,21 @@ def test_what_came_behind_a_part_may_come_again() -> None:
     attempts = Attempts()
     resumed = attempts.begin("f", is_whole=False)
     assert not attempts.is_whole_under_way("f")
-    attempts.break_off(resumed, is_begun=True)
+    attempts.break_off(resumed)
     assert attempts.is_interrupted("f")
     assert not attempts.has_broken_off("f")
 
 
 def test_a_whole_file_that_broke_off_counts_whatever_follows() -> None:
     attempts = Attempts()
-    attempts.break_off(attempts.begin("f", is_whole=True), is_begun=True)
-    attempts.break_off(attempts.begin("f", is_whole=False), is_begun=True)
+    attempts.break_off(attempts.begin("f", is_whole=True))
+    attempts.break_off(attempts.begin("f", is_whole=False))
     assert attempts.has_broken_off("f")
 
 
 def test_there_are_never_many() -> None:
     attempts = Attempts()
     for number in range(10_001):
-        attempts.break_off(attempts.begin(f"f{number}", is_whole=True), is_begun=True)
+        attempts.break_off(attempts.begin(f"f{number}", is_whole=True))
     assert not attempts.has_broken_off("f0")
     assert attempts.has_broken_off("f1")
