@@ -15,6 +15,7 @@ from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs import publishing
 from cos_ftp_server.vfs import recent as recent_module
 from cos_ftp_server.vfs.cosfs import CosFileSystem
+from cos_ftp_server.vfs.names import Names
 from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges
 from tests.vfs.conftest import MIB, Clock, World, path
 
@@ -149,6 +150,44 @@ async def test_a_new_file_is_taken_back_even_if_the_store_never_said_that_it_has
     await broken_off(world.fs, "/f", b"half")
     assert rule.hits == 1
     assert await world.keys() == ["a"]
+
+
+async def test_a_rename_whose_look_fails_goes_on_to_the_end_of_its_copy(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the copy would come later, over what others have stored since."""
+    await world.store("/d/a", b"to be renamed")
+    await world.store("/d/b", OLD)
+    hold = asyncio.Event()
+    world.emulator.faults.add(Fault(operation="CopyObject", hold=hold))
+
+    async def fail(*_: Any, **__: Any) -> bool:
+        raise StorageError(ErrorKind.UNAVAILABLE, operation="list objects", temporary=True)
+
+    monkeypatch.setattr(Names, "has_entries", fail)
+    renaming = asyncio.create_task(rename(world.fs, "/d/a", "/d/b"))
+    await world.emulator.requests.wait_for("CopyObject")
+    storing = asyncio.create_task(world.another_account().store("/d/b", b"newer"))
+    await world.emulator.requests.wait_for("CopyObject")
+    assert not renaming.done()
+    assert not storing.done()
+    hold.set()
+    with pytest.raises(StorageError) as caught:
+        await renaming
+    assert caught.value.aftermath == "Renamed, but the file is still at the old name."
+    await storing
+    assert await world.load("/d/b") == b"newer"
+    assert await world.load("/d/a") == b"to be renamed"
+
+
+async def test_keys_that_may_not_list_may_rename_and_delete(world: World) -> None:
+    for name in ("a", "b"):
+        await world.client.put_object(f"d/{name}", b"1")
+    world.emulator.faults.add(Fault(operation="ListObjects", status=403, code="AccessDenied"))
+    await rename(world.fs, "/d/a", "/d/c")
+    await world.fs.delete_file(path("/d/b"))
+    world.emulator.faults.clear()
+    assert await world.keys() == ["d/", "d/c"]
 
 
 async def test_what_broke_off_before_anything_came_may_have_been_sent(world: World) -> None:

@@ -381,7 +381,7 @@ async def test_nothing_is_resumed_while_the_whole_file_is_sent(
             await resume(world, b"rest", offset)
     assert (caught.value.kind, caught.value.temporary) == (ErrorKind.CONFLICT, True)
     with pytest.raises(StorageError) as caught:
-        await resume(world, b"rest", offset)  # that nothing came does not mean that nothing was sent
+        await resume(world, b"rest", offset)  # what its client sent may be lost on the way
     assert caught.value.kind is ErrorKind.NOT_RESUMABLE
     assert await world.load("/f") == b"old"
 

@@ -16,7 +16,7 @@ from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
 from cos_ftp_server.vfs.cleanup import Cleanups
-from cos_ftp_server.vfs.concurrency import together
+from cos_ftp_server.vfs.concurrency import dismiss, together
 from cos_ftp_server.vfs.creation import CreationRules
 from cos_ftp_server.vfs.multipart import UploadRecords
 from cos_ftp_server.vfs.names import Names, Target
@@ -93,9 +93,13 @@ class Tree:
             raise _changed(key)
         directory = parent_of(path)
         with self.recent.under_way.deleting(key) as written:
-            kept, _ = await together(self._survives(directory, besides=key), first())
-            if not kept:
-                await self.put_marker(directory)
+            surviving = asyncio.create_task(self._survives(directory, besides=key))
+            try:
+                await first()  # to its end, whatever becomes of the look: nobody may act before
+                if not await surviving:
+                    await self.put_marker(directory)
+            finally:
+                await dismiss(surviving)
             await RetryPolicy().run(lambda _: self._delete_unless(written, key), is_open)
 
     async def _delete_unless(self, written: Collection[str], key: str) -> None:
@@ -113,8 +117,14 @@ class Tree:
             await self.put_marker(path)
 
     async def _survives(self, path: VirtualPath, *, besides: str) -> bool:
+        """Whether it is sure to; keys that may not list do not know, and a marker does no harm."""
         key = directory_key(path, self.prefix)
-        return path == ROOT or await self.names.has_entries(key, besides=besides)
+        try:
+            return path == ROOT or await self.names.has_entries(key, besides=besides)
+        except StorageError as error:
+            if error.kind is not ErrorKind.DENIED:
+                raise
+            return False
 
     async def check_no_name(self, path: VirtualPath) -> None:
         """Return if a new directory may be made at `path`, which the caller is claiming already.
