@@ -81,20 +81,20 @@ class Storage:
         """Return the account's files; nothing is asked of the store yet."""
         if uses_role(account):
             self._role.start()
-        origin = bucket_address(account).url
+        address = bucket_address(account)
         engine = UploadEngine(
             client=open_bucket(self._transport, account, self._role),
             pool=self._pool,
             ladder=self._ladder,
             slots=self._slots,
-            records=self._records.of_bucket(origin),
+            records=self._records.of_bucket(address.url),
         )
         return CosFileSystem(
             engine,
             self._cleanups,
             prefix=account.cos_prefix,
             rules=creation_rules(account),
-            recent=self._recent[origin],
+            recent=self._recent[address.host + address.path_prefix],
         )
 
     def look_at(self, accounts: Iterable[AccountSettings]) -> None:

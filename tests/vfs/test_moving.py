@@ -456,6 +456,31 @@ async def test_a_tree_that_moves_back_is_seen_at_once(world: World, tree: list[s
     assert await world.names("/d") == names
 
 
+async def test_a_directory_that_somebody_removes_first_is_not_renamed(world: World) -> None:
+    await world.fs.make_directory(path("/d"))
+    move = await world.fs.prepare_rename(path("/d"))
+    await world.fs.remove_directory(path("/d"))
+    with pytest.raises(StorageError) as caught:
+        await move.to(path("/e"))
+    assert caught.value.kind is ErrorKind.NOT_FOUND
+    assert caught.value.aftermath == "Nothing was renamed."
+    assert await world.keys() == []
+
+
+async def test_a_copy_that_has_no_place_and_cannot_be_taken_away_is_told(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.store("/f", b"1")
+    await world.client.put_object("e/x", b"2")
+    world.emulator.faults.add(Fault(operation="DeleteObject", status=403, code="AccessDenied"))
+    with pytest.raises(StorageError) as caught:
+        await rename(world.fs, "/f", "/e")
+    assert caught.value.kind is ErrorKind.IS_DIRECTORY
+    assert caught.value.aftermath == "There is a copy at the new name."
+    assert "'e' has no place there, and stays" in caplog.text
+    assert await world.load("/f") == b"1"
+
+
 async def test_a_directory_that_moved_away_leaves_its_name_free(world: World) -> None:
     await world.fs.make_directory(path("/d/made"))
     world.emulator.faults.list_lag_s = 60  # from now on listings show what there was

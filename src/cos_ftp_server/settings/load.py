@@ -121,6 +121,7 @@ class _Loader:
         self._check_accounts(declared)
         self._check_memory(sections)
         self._check_keeping(accounts, sections)
+        self._check_addresses(accounts)
         self._check_ports(sections)
         self._check_log_dir(sections)
         if self.problems:
@@ -199,6 +200,21 @@ class _Loader:
             if isinstance(file_option, FileOptionSettings):
                 self._compare_file(file_option, optional)
             sections["optional"] = optional
+
+    def _check_addresses(self, accounts: Collection[AccountSettings]) -> None:
+        """Warn of accounts that cannot know that they share a bucket."""
+        first: dict[str, AccountSettings] = {}
+        for account in accounts:
+            other = first.setdefault(account.cos_bucket, account)
+            where, there = ((a.cos_endpoint or a.cos_region) for a in (account, other))
+            if where != there:
+                words = (
+                    f"{account.cos_bucket!r} is reached at {where} here, at {there} in "
+                    f"[{other.section}]; if that is one bucket, give both the same address, "
+                    "or what one account changes the other does not see at once"
+                )
+                entry = self._sections[account.section.upper()].entries["cos_bucket"]
+                self.warn(account.section, "cos_bucket", words, entry.line)
 
     def _check_keeping(
         self, accounts: Collection[AccountSettings], sections: dict[str, Section]

@@ -88,6 +88,8 @@ class TreeMove:
         await self._claim()
         try:
             await self._copy_all()
+            if not self._copied:
+                raise StorageError(ErrorKind.NOT_FOUND, operation="move", key=self._source)
         except BaseException as error:
             self.may_break_off = False
             is_clean = await self._uninterrupted(self._undo())

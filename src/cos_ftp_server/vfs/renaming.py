@@ -4,6 +4,7 @@ COS cannot rename, so objects are copied, and then deleted. It must not know how
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Collection
 from functools import partial
@@ -26,6 +27,8 @@ from cos_ftp_server.vfs.paths import (
 from cos_ftp_server.vfs.tree import Tree, now
 
 __all__ = ["DirectoryRename", "FileRename"]
+
+_log = logging.getLogger(__name__)
 
 _LONG_COPY_S = 1.0
 """From here on the source is looked at again before it is deleted. Most copies take less, and a
@@ -82,13 +85,22 @@ class FileRename:
         finally:
             await dismiss(look)
         if is_new and refusal:
-            await tree.client.delete_object(key)
-            tree.recent.deleted(key)  # which the look may have seen
+            await self._take_away(key, refusal)
             raise refusal
         self._is_copied = True
         tree.recent.wrote(
             ObjectMeta(key=key, size=meta.size, etag=stored.etag, modified=now(), crc64=meta.crc64)
         )
+
+    async def _take_away(self, key: str, refusal: StorageError) -> None:
+        """Delete the new copy, which has no place there."""
+        try:
+            await self._tree.client.delete_object(key)
+        except StorageError as error:
+            _log.error("%r has no place there, and stays: %s", key, error)
+            refusal.aftermath = "There is a copy at the new name."
+        else:
+            self._tree.recent.deleted(key)  # which the look may have seen
 
     async def _check_unchanged(self) -> None:
         """Raise CHANGED if somebody else has replaced the source meanwhile: it must stay.

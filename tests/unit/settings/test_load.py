@@ -501,6 +501,17 @@ def test_what_is_unknown_is_a_warning(conf: Configuration, text: str, words: str
     assert words in warning
 
 
+def test_one_bucket_at_two_addresses_is_a_warning(conf: Configuration) -> None:
+    """What these accounts change the other does not see."""
+    _, (warning,) = conf.load_with_warnings(
+        conf.account(0, cos_region="ap-beijing"),
+        conf.account(1, cos_region="ap-beijing"),
+        conf.account(2, cos_region=None, cos_endpoint="cos.example.com"),
+    )
+    assert "[COS_ACCOUNT_2] cos_bucket: 'example-1250000000' is reached at" in warning
+    assert "cos.example.com here, at ap-beijing in [COS_ACCOUNT_0]" in warning
+
+
 @pytest.mark.parametrize(("replaces", "count"), [("false", 1), ("true", 0)])
 def test_to_keep_what_may_not_be_replaced_is_a_warning(
     conf: Configuration, replaces: str, count: int
