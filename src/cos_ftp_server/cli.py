@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -40,7 +41,22 @@ _CONFIG_OPTION = click.option(
     show_default=True,
     help="Configuration file.",
 )
-_port = click.IntRange(0, 65535)
+
+
+class _Port(click.IntRange):
+    """A TCP port; 0 is any free one."""
+
+    name = "port"
+
+    def __init__(self) -> None:
+        super().__init__(0, 65535)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"{value!r} is not a whole number from 0 to 65535", param, ctx)
+
 
 _DURATION = re.compile(r"([0-9]{1,6})([smhd])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -66,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         commands.main(arguments, prog_name=PROGRAM, standalone_mode=False)
     except click.UsageError as error:
-        _complain(error.format_message())
+        _complain(_usage_words(error))
         return EXIT_USAGE
     except click.ClickException as error:
         _complain(error.format_message())
@@ -86,6 +102,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_FAILED
 
 
+def _usage_words(error: click.UsageError) -> str:
+    """Return what is wrong, and where the commands are listed if none of them was named."""
+    words = error.format_message()
+    is_general = error.ctx is not None and error.ctx.command is commands
+    # What ends otherwise asks "Did you mean …?".
+    if is_general and words.endswith("."):
+        return f"{words[:-1]}; see {PROGRAM} --help"
+    return words
+
+
 def _complain(message: str) -> None:
     click.echo(f"{PROGRAM}: error: {message}", err=True)
 
@@ -99,7 +125,10 @@ def commands() -> None:
 @commands.command()
 @_CONFIG_OPTION
 def serve(config: Path) -> None:
-    """Run the FTP server until SIGINT or SIGTERM; SIGHUP reads the configuration file again."""
+    """Run the FTP server until SIGINT or SIGTERM.
+
+    SIGHUP reads the configuration file again.
+    """
     settings = _load(config)
 
     from cos_ftp_server.app import Gateway
@@ -152,10 +181,10 @@ def check(config: Path, online: bool) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be aborted.")
 def sweep(config: Path, older_than: timedelta, dry_run: bool) -> None:
-    """Abort multipart uploads that a server with this configuration, killed, has left behind.
+    """Abort multipart uploads that a killed server left behind.
 
-    Uploads that are under way stay, also those of a server that is running, and so does whatever
-    others have begun.
+    They are those of servers with this configuration. Uploads that are under way stay, also those
+    of a server that is running, and so does whatever others have begun.
     """
     settings = _load(config, at_start=False)  # the server has memory and log
 
@@ -182,14 +211,17 @@ def sweep(config: Path, older_than: timedelta, dry_run: bool) -> None:
 
 @commands.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option("--port", type=_port, default=2121, show_default=True, help="0 takes a free one.")
+@click.option("--port", type=_Port(), default=2121, show_default=True, help="0 takes a free one.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
     help="Directory of the embedded store; without it nothing is kept.",
 )
 def demo(host: str, port: int, data: Path | None) -> None:
-    """Run the FTP server on an embedded store: no COS account, no configuration."""
+    """Run the FTP server on an embedded store, without COS.
+
+    It needs no account and no configuration file.
+    """
     from cos_ftp_server.demo import Demo
 
     with logging_to("INFO"):
@@ -200,7 +232,7 @@ def demo(host: str, port: int, data: Path | None) -> None:
 
 @commands.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option("--port", type=_port, required=True, help="0 takes a free one.")
+@click.option("--port", type=_Port(), required=True, help="0 takes a free one.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
@@ -245,19 +277,25 @@ def emulator(
 
 @commands.command("hash-password")
 def hash_password_command() -> None:
-    """Print the hash of a password, to be used instead of it in the configuration file.
+    """Print the hash of a password, for the configuration file.
 
-    Asks for it twice on a terminal; reads one line from anything else.
+    It stands there instead of the password, which is asked for twice on a terminal, and read as
+    one line from anything else.
     """
     from cos_ftp_server.accounts import hash_password
 
-    if sys.stdin.isatty():
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    else:
-        password = sys.stdin.readline().rstrip("\r\n")
+    try:
+        if sys.stdin.isatty():
+            password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        else:
+            password = sys.stdin.readline().rstrip("\r\n")
+        hashed = hash_password(password)
+    except UnicodeError as error:  # of either: some locales let bytes through that are not UTF-8
+        words = "the password is not valid UTF-8; set the terminal to UTF-8, or save the file in it"
+        raise click.ClickException(words) from error
     if not password:
         raise click.ClickException("the password is empty")
-    click.echo(hash_password(password))
+    click.echo(hashed)
 
 
 @contextmanager

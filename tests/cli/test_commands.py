@@ -1,5 +1,6 @@
 """Commands that answer and end: their words, their streams and their exit codes."""
 
+import os
 import re
 import socket
 import subprocess
@@ -39,9 +40,17 @@ authority = RW
     return path
 
 
-def run(*command: str | Path, input: str | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str | Path, input: str | None = None, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *command], input=input, capture_output=True, text=True, timeout=60
+        [sys.executable, *command],
+        input=input,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        env=os.environ | (environment or {}),
+        timeout=60,
     )
 
 
@@ -51,9 +60,13 @@ def test_the_module_is_the_command() -> None:
     assert done.stdout.startswith("cos-ftp-server 1.")
 
 
-def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
+    assert "..." not in shown.partition("Commands:")[2]  # no summary is cut
     for command in ("serve", "check", "sweep", "demo", "emulator", "hash-password"):
         assert f"\n  {command} " in shown
         assert main([command, "--help"]) == 0
@@ -62,15 +75,16 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "Missing command"),
+        ([], "Missing command; see cos-ftp-server --help\n"),
+        (["help"], "No such command 'help'; see cos-ftp-server --help\n"),
         (["chek"], "No such command 'chek'"),
         (["check", "--colour"], "No such option '--colour'"),
         (["check", "extra"], "unexpected extra argument"),
         (["serve", "--config"], "requires an argument"),
         (["sweep", "--older-than", "24"], "'24' is not a number of s, m, h or d"),
         (["sweep", "--older-than", ""], "'' is not a number"),
-        (["demo", "--port", "x"], "Invalid value for '--port'"),
-        (["demo", "--port", "65536"], "Invalid value for '--port'"),
+        (["demo", "--port", "x"], "'--port': 'x' is not a whole number from 0 to 65535\n"),
+        (["demo", "--port", "65536"], "'65536' is not a whole number from 0 to 65535\n"),
         (["emulator", "--port", "0"], "Missing option"),
         ([*EMULATOR, "--fault", "x"], "fault 'x'"),
     ],
@@ -233,3 +247,15 @@ def test_hash_password_of_nothing() -> None:
     done = run("-m", "cos_ftp_server", "hash-password", input="\n")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "cos-ftp-server: error: the password is empty\n"
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])  # as the locale wants it
+def test_hash_password_of_what_is_not_utf8(errors: str) -> None:
+    done = run(
+        *("-m", "cos_ftp_server", "hash-password"),
+        input="gr\udcfcn\n",
+        environment={"PYTHONIOENCODING": f"utf-8:{errors}"},
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("cos-ftp-server: error: the password is not valid UTF-8; ")
+    assert done.stderr.count("\n") == 1
