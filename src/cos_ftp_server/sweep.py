@@ -82,6 +82,16 @@ def _told(upload: BegunUpload) -> str:
     return f"{upload.key!r} in {upload.origin}, begun {begun}{name}"
 
 
+def _spoken(duration: timedelta) -> str:
+    """Return whole seconds in the largest unit that is whole as well."""
+    amount, name = int(duration.total_seconds()), "second"
+    for size, larger in ((60, "minute"), (60, "hour"), (24, "day")):
+        if not amount or amount % size:
+            break
+        amount, name = amount // size, larger
+    return f"{amount} {name}" if amount == 1 else f"{amount} {name}s"
+
+
 def record_files(settings: Settings) -> RecordFiles:
     """Return the records of a gateway with these settings."""
     return RecordFiles(settings.optional.log_dir / "uploads")
@@ -189,7 +199,7 @@ class Sweep:
     def _why_not_yet(self, upload: BegunUpload) -> str:
         age = self._now() - upload.begun
         if age < self._older_than:
-            return "it is not old enough"
+            return f"it is younger than {_spoken(self._older_than)}"
         if not upload.upload_id and age < REST:
             return "without an UploadId it is told from those of others after 2 minutes"
         return ""
