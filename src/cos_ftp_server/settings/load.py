@@ -65,7 +65,9 @@ def load_settings(path: str | os.PathLike[str], *, at_start: bool = True) -> Loa
     except OSError as error:
         words = f"cannot be read: {error.strerror}"
         if isinstance(error, FileNotFoundError):
-            words += "; copy conf/vsftpd.conf.example to it and fill it in"
+            words += (
+                "; copy conf/vsftpd.conf.example to it and fill it in, or give another --config"
+            )
         raise ConfigError(source, (ConfigProblem("", "", words),)) from error
     if mode & (stat.S_IRGRP | stat.S_IROTH):
         who = "every user of this machine" if mode & stat.S_IROTH else "its group"
