@@ -260,11 +260,17 @@ def emulator(
 ) -> None:
     """Run the embedded COS-compatible store alone."""
     from cos_ftp_server.emulator import Emulator, EmulatorBucket, EmulatorConfig, parse_faults
+    from cos_ftp_server.settings.forms import BUCKET
 
     try:
         parsed = parse_faults(faults)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    try:
+        BUCKET.parse(bucket)
+    except ValueError as error:
+        words = f"{bucket!r} {error}; right would be {BUCKET.expected}"
+        raise click.BadParameter(words, param_hint="'--bucket'") from error
     key = EmulatorBucket(bucket, secret_id, secret_key)
     config = EmulatorConfig(directory=data, buckets=(key,), host=host, port=port)
 

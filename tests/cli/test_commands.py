@@ -87,6 +87,7 @@ def test_help_names_every_command(
         (["demo", "--port", "65536"], "'65536' is not a whole number from 0 to 65535\n"),
         (["emulator", "--port", "0"], "Missing option"),
         ([*EMULATOR, "--fault", "x"], "fault 'x'"),
+        ([*EMULATOR, "--bucket", "b"], "right would be the full name of a bucket, NAME-APPID"),
     ],
 )
 def test_bad_arguments_get_one_line_and_exit_code_2(
@@ -145,9 +146,10 @@ def test_a_port_in_use_names_the_way_out(
         assert main(arguments[command]) == 1
     (line,) = capfd.readouterr().err.splitlines()
     name = "listen_port" if command == "serve" else "--port"
-    assert str(port) in line
-    assert "ddress already in use" in line
-    assert line.endswith(f"; stop what listens there, or set another {name}")
+    assert line == (
+        f"cos-ftp-server: error: cannot listen on 127.0.0.1 port {port}: Address already in use; "
+        f"stop what listens there, or set another {name}"
+    )
 
 
 def test_an_address_of_another_machine_names_the_way_out(
@@ -179,7 +181,9 @@ def test_a_bad_file_gets_a_line_for_each_problem_and_exit_code_1(
 
 def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["serve", "--config", str(tmp_path / "none.conf")]) == 1
-    assert "cannot be read: No such file or directory" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "cannot be read: No such file or directory; copy " in err
+    assert err.endswith(", or give another --config\n")
 
 
 def test_a_data_directory_that_cannot_be_made_is_named(

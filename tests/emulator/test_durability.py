@@ -146,7 +146,7 @@ async def test_directory_is_used_by_one_at_a_time(tmp_path: Path) -> None:
 
 async def test_taken_port_is_an_error_and_frees_the_directory(tmp_path: Path) -> None:
     async with Emulator(make_config(tmp_path / "a")) as first:
-        with pytest.raises(OSError, match="address"):
+        with pytest.raises(OSError, match="Address already in use"):
             await Emulator(make_config(tmp_path / "b", port=first.port)).start()
     async with Emulator(make_config(tmp_path / "b")):
         pass

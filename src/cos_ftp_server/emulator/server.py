@@ -4,6 +4,8 @@ Owns starting and stopping, and what tests may ask the store past HTTP. What hap
 is in `pipeline`.
 """
 
+import errno
+import os
 import time
 from collections.abc import Iterable
 from functools import partial
@@ -74,11 +76,22 @@ class Emulator:
         await self._store.open()
         try:
             await self._runner.setup()
-            await web.TCPSite(self._runner, self._config.host, self._config.port).start()
+            await self._listen()
         except BaseException:
             await self.aclose()
             raise
         self.port = self._runner.addresses[0][1]
+
+    async def _listen(self) -> None:
+        host, port = self._config.host, self._config.port
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError as error:
+            # The event loop repeats host and port in words of its own.
+            number = error.errno or 0
+            words = os.strerror(number) if number in errno.errorcode else error.strerror
+            reason = f"cannot listen on {host} port {port}: {words}"
+            raise OSError(number, reason) from error
 
     async def aclose(self) -> None:
         """Stop listening, let requests in flight finish for a short time, close the directory."""
