@@ -18,13 +18,19 @@ _SECTION = re.compile(r"\[([^\]]+)\]\s*(?:[#;].*)?")
 _COMMENT = re.compile(r"\s[#;].*", re.DOTALL)
 _DELIMITER = re.compile(r"[=:]")
 
+_NOT_UTF8 = "is not UTF-8; save the file as UTF-8"
+
 
 @dataclass(frozen=True, slots=True)
 class IniEntry:
-    """One value, without its comment and surrounding white space; `line` is 1-based."""
+    """One value, without its comment and surrounding white space; `line` is 1-based.
+
+    One that is not UTF-8 is no longer what was written, and a problem that is told already.
+    """
 
     value: str = field(repr=False)  # may be a secret
     line: int
+    is_utf8: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,7 @@ class _Reader:
         if not name:
             self._report(number, "", "is not a section header; right would be [NAME]")
         elif not _is_utf8(name):
-            self._report(number, "", "is not UTF-8; save the file as UTF-8")
+            self._report(number, "", _NOT_UTF8)
         elif (first := self.sections.setdefault(name.upper(), section)) is not section:
             self._current = first
             self._warn(
@@ -102,12 +108,14 @@ class _Reader:
             value = ""
         if not key:
             self._report(number, "", "has no key before the '='; right would be: key = value")
-        elif not _is_utf8(key + value):
-            self._report(number, _printable(key), "is not UTF-8; save the file as UTF-8")
+        elif not _is_utf8(key):
+            self._report(number, _printable(key), _NOT_UTF8)
         elif self._current is None:
             self._report(number, key, "stands before the first [SECTION]")
         else:
-            entry = IniEntry(value, number)
+            entry = IniEntry(_printable(value), number, _is_utf8(value))
+            if not entry.is_utf8:
+                self._report(number, key, _NOT_UTF8)
             if earlier := self._current.entries.get(key):
                 self._warn(
                     number, key, f"occurs twice, first in line {earlier.line}; this one counts"

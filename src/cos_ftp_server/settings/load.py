@@ -151,6 +151,8 @@ class _Loader:
         except ValidationError as error:
             for detail in error.errors(include_url=False):
                 key = str(detail["loc"][0])
+                if key in section.entries and not section.entries[key].is_utf8:
+                    continue  # reported when the file was read
                 reason = detail["msg"]
                 if detail["type"] == "missing":
                     reason = "is required"
@@ -171,7 +173,7 @@ class _Loader:
             parse = AccountSettings.keys()[key].parse
             owners: dict[object, IniSection] = {}
             for section in sections:
-                if key not in section.entries:
+                if key not in section.entries or not section.entries[key].is_utf8:
                     continue
                 try:
                     value = parse(section.entries[key].value)

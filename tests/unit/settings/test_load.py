@@ -61,7 +61,7 @@ class Configuration:
         return [line.removeprefix(f"{self.path}:") for line in str(caught.value).splitlines()]
 
     def write(self, text: str) -> None:
-        self.path.write_text(text, encoding="utf-8")
+        self.path.write_text(text, encoding="utf-8", errors="surrogateescape")
         self.path.chmod(0o600)
 
 
@@ -422,6 +422,23 @@ def test_a_value_that_is_not_where_it_should_be(
     assert f": [COS_ACCOUNT_0] {key}: the value " in line
     assert words in line
     assert "or env:NAME, or file:PATH" in line
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("cos_credential", "cos_secretid", "cos_secretkey", "cos_endpoint", "cos_region"),
+        *("home_dir", "ftp_login_user_name", "ftp_login_user_password", "authority"),
+    ],
+)
+def test_a_value_that_is_not_utf8_is_one_problem(conf: Configuration, key: str) -> None:
+    without_region = {"cos_region": None} if key == "cos_endpoint" else {}
+    damaged = {key: "gr\udcfcn"}  # as Latin-1 has it
+    other = conf.account(1, **damaged) if key == "ftp_login_user_name" else conf.account(1)
+    lines = conf.refuse(conf.account(**without_region, **damaged), other)
+    for line in lines:
+        assert line.endswith(f"{key}: is not UTF-8; save the file as UTF-8")
+    assert len(lines) == (2 if key == "ftp_login_user_name" else 1)
 
 
 def test_what_is_kept_elsewhere_is_checked_like_any_other_value(
