@@ -15,7 +15,7 @@ _MAX_WAITING = 4 * 1024**2
 """Characters that may wait for a slow disk or terminal."""
 
 _BATCH_SECONDS = 0.25
-"""How long a line may wait for others before it is written: soon enough for eyes."""
+"""How long a line may wait for others before it is written: soon enough for a reader."""
 
 _CLOSE_SECONDS = 2.0
 """What a disk or terminal that has frozen may cost at the end."""

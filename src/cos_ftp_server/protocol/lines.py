@@ -64,7 +64,7 @@ class LineBuffer:
 
     @property
     def has_pending(self) -> bool:
-        """Whether anything was received that has not been taken, be it no whole line."""
+        """Whether anything was received that has not been taken, even if it is not a whole line."""
         return bool(self._pending)
 
     def receive_data(self, data: bytes) -> None:

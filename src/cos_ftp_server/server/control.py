@@ -1,8 +1,6 @@
 """The control connection: bytes in, commands in a bounded queue; replies out, with back-pressure.
 
-Only moves and cuts bytes: who acts on a command, and when, is none of its business. A switch to TLS
-would `pause_reading`, begin with an empty line buffer and queue (what came before the handshake
-must not be read after it), and upgrade the transport, all of it here.
+Only moves and cuts bytes: who acts on a command, and when, is none of its business.
 """
 
 import asyncio

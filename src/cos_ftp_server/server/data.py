@@ -2,8 +2,6 @@
 
 Owns the socket's transport, the stall clock and the difference between a clean end and a broken
 one. It must not know commands, replies or storage: what it fills is any `Sink`.
-
-A driver for TLS would offer the same methods: transfers could not tell the two apart.
 """
 
 import asyncio

@@ -358,7 +358,7 @@ class Dispatcher:
             raise
         finally:
             self._log_transfer(transfer.exchange, transfer.outcome)
-            # Else both would wait for the garbage collector: how the task has ended leads here.
+            # The frames of the task's exception refer to this dispatcher: this breaks the cycle.
             self._transfer = self._session.transfer = None
 
     @staticmethod
