@@ -6,19 +6,7 @@ import pytest
 
 from cos_ftp_server.cos.retry import RetryPolicy
 from cos_ftp_server.errors import ErrorKind, StorageError
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.delays: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def sleep(self, delay: float) -> None:
-        self.delays.append(delay)
-        self.now += delay
+from tests.doubles.clock import Clock
 
 
 class Flaky:

@@ -8,20 +8,17 @@ from pathlib import Path
 import pytest
 
 from cos_ftp_server.logs.files import LogFile
+from tests.doubles.clock import Clock
 
 NOON = time.mktime((2026, 5, 4, 12, 0, 0, 0, 0, -1))
 DAY, HOUR, MINUTE = 86400, 3600, 60
 
 
-class Clock:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = NOON
-        monkeypatch.setattr(time, "time", lambda: self.now)
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
+    clock = Clock(NOON)
+    monkeypatch.setattr(time, "time", clock)
+    return clock
 
 
 @pytest.fixture

@@ -1,13 +1,7 @@
 """Which files may not be resumed."""
 
 from cos_ftp_server.vfs.attempts import Attempts
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.doubles.clock import Clock
 
 
 def test_what_broke_off_is_forgotten_when_something_else_happens() -> None:

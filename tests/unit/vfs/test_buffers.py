@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cos_ftp_server.vfs.buffers import GRANULE, BufferPool, PartBuffer
+from tests.doubles.clock import Clock
 
 MIB = 1024**2
 
@@ -165,16 +166,6 @@ async def test_small_uploads_go_on_while_large_ones_hold_all_they_can_get() -> N
     for buffer in hung_uploads:
         buffer.release(reusable=False)
     assert pool.used == 0
-
-
-class Clock:
-    """Time that passes when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def test_who_gives_up_lets_those_behind_go_on() -> None:

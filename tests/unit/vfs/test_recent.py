@@ -7,13 +7,7 @@ import pytest
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.vfs import recent as recent_module
 from cos_ftp_server.vfs.recent import RecentChanges
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.doubles.clock import Clock
 
 
 def meta(key: str) -> ObjectMeta:

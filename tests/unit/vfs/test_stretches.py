@@ -4,18 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cos_ftp_server.vfs.stretches import Stretches
+from tests.doubles.clock import Clock
 
 KEYS = st.text(alphabet="ab-/.0", min_size=1, max_size=4).filter(
     lambda key: not key.startswith("/") and not key.endswith("/") and "//" not in key
 )
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_names_behind_the_last_entry_are_known_to_be_free() -> None:
