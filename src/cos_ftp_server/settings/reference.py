@@ -34,7 +34,7 @@ is."""
 
 _ABOUT_ACCOUNTS = """\
 There is a section for each FTP user. `ftp_login_user_name` and `home_dir` must be different in
-all of them; the bucket may be the same."""
+all of them; the bucket may be the same ([an example](deploying.md#several-users-on-one-bucket))."""
 
 _ABOUT_OPTIONAL = "Each of these keys may be given the word `default`."
 
