@@ -19,11 +19,11 @@ from cos_ftp_server.settings import AccountSettings, Settings
 from cos_ftp_server.settings.memory import largest_file, largest_part
 from cos_ftp_server.sweep import REST, Outcome, Sweep, SweptRecord
 from cos_ftp_server.vfs.base import FileSystem
+from cos_ftp_server.vfs.bucket import BucketState
 from cos_ftp_server.vfs.buffers import BufferPool
 from cos_ftp_server.vfs.cleanup import Cleanups
 from cos_ftp_server.vfs.cosfs import CosFileSystem
 from cos_ftp_server.vfs.parts import PartLadder
-from cos_ftp_server.vfs.recent import RecentChanges
 from cos_ftp_server.vfs.records import RecordFiles
 from cos_ftp_server.vfs.upload import UploadEngine
 
@@ -72,7 +72,7 @@ class Storage:
             max_parts=COS.max_parts,
             max_part=most,
         )
-        self._recent: defaultdict[str, RecentChanges] = defaultdict(RecentChanges)
+        self._states: defaultdict[str, BucketState] = defaultdict(BucketState)
         self._looks: set[asyncio.Task[None]] = set()
         self._look_slots = asyncio.Semaphore(_LOOKS_AT_ONCE)
         self._sweeping: asyncio.Task[None] | None = None
@@ -94,7 +94,7 @@ class Storage:
             self._cleanups,
             prefix=account.cos_prefix,
             rules=creation_rules(account),
-            recent=self._recent[address.host + address.path_prefix],
+            state=self._states[address.host + address.path_prefix],
         )
 
     def look_at(self, accounts: Iterable[AccountSettings]) -> None:

@@ -14,13 +14,14 @@ from cos_ftp_server.cos.retry import RetryPolicy
 from cos_ftp_server.cos.transport import Timeouts, create_transport
 from cos_ftp_server.cos.types import Credentials, StaticCredentials
 from cos_ftp_server.emulator import Emulator, EmulatorBucket, EmulatorConfig
+from cos_ftp_server.vfs import bucket, recent
 from cos_ftp_server.vfs.base import FileInfo, Receipt, VirtualPath
+from cos_ftp_server.vfs.bucket import BucketState
 from cos_ftp_server.vfs.buffers import BufferPool
 from cos_ftp_server.vfs.cleanup import Cleanups
 from cos_ftp_server.vfs.cosfs import CosFileSystem
 from cos_ftp_server.vfs.parts import PartLadder
 from cos_ftp_server.vfs.paths import ROOT, resolve
-from cos_ftp_server.vfs.recent import RecentChanges
 from cos_ftp_server.vfs.upload import UploadEngine
 
 KIB = 1024
@@ -43,7 +44,7 @@ class World:
     emulator: Emulator
     client: CosClient
     pool: BufferPool
-    recent: RecentChanges
+    state: BucketState
     fs: CosFileSystem
     engine: UploadEngine
     cleanups: Cleanups
@@ -91,16 +92,22 @@ class World:
 
     def another_account(self) -> "World":
         """As another account of the same server sees the bucket: it shares what is remembered."""
-        return replace(self, fs=CosFileSystem(self.engine, self.cleanups, recent=self.recent))
+        return replace(self, fs=CosFileSystem(self.engine, self.cleanups, state=self.state))
 
-    def with_memory(self, recent: RecentChanges) -> "World":
+    def with_memory(self, state: BucketState) -> "World":
         """As a server sees the bucket that remembers its changes there."""
-        fs = CosFileSystem(self.engine, self.cleanups, recent=recent)
-        return replace(self, recent=recent, fs=fs)
+        fs = CosFileSystem(self.engine, self.cleanups, state=state)
+        return replace(self, state=state, fs=fs)
 
     def another_file_system(self) -> CosFileSystem:
         """As another gateway would see the bucket: without this one's memory."""
         return CosFileSystem(self.engine, self.cleanups)
+
+
+def believe_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all that was seen of the store be too old, and what was done be forgotten at once."""
+    for module in (bucket, recent):
+        monkeypatch.setattr(module, "LIFETIME_S", 0.0)
 
 
 class Clock:
@@ -131,13 +138,13 @@ async def world(tmp_path: Path, no_leaks: None) -> AsyncIterator[World]:
             ladder=PartLadder(first=MIB, max_file=MAX_FILE),
             slots=asyncio.Semaphore(16),
         )
-        cleanups, recent = Cleanups(), RecentChanges()
-        fs = CosFileSystem(engine, cleanups, recent=recent)
-        yield World(emulator, client, pool, recent, fs, engine, cleanups)
+        cleanups, state = Cleanups(), BucketState()
+        fs = CosFileSystem(engine, cleanups, state=state)
+        yield World(emulator, client, pool, state, fs, engine, cleanups)
         emulator.faults.clear()
         await cleanups.aclose(10)
         assert pool.used == 0, "memory was not given back"
-        for register in (recent.turns, recent.under_way):
+        for register in (state.turns, state.under_way):
             assert not any(vars(register).values()), "somebody is still busy"
-        assert not vars(recent.attempts)["_under_way"], "an upload has not ended"
+        assert not vars(state.attempts)["_under_way"], "an upload has not ended"
         assert (await client.list_uploads()).uploads == (), "an upload was left open"

@@ -8,9 +8,9 @@ import pytest
 from cos_ftp_server.cos.types import ObjectOptions
 from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import ErrorKind, StorageError
+from cos_ftp_server.vfs.bucket import BucketState
 from cos_ftp_server.vfs.cosfs import CosFileSystem
 from cos_ftp_server.vfs.creation import CreationRules
-from cos_ftp_server.vfs.recent import RecentChanges
 from tests.vfs.conftest import MIB, World, path, random_bytes
 
 OLD = b"the old content"
@@ -234,9 +234,9 @@ async def test_a_name_must_fit_with_its_prefix(inside: World) -> None:
 
 async def test_accounts_of_one_bucket_see_at_once_what_others_do(world: World) -> None:
     """Although listings of the store lag behind."""
-    recent = RecentChanges()
-    whole = CosFileSystem(world.engine, world.cleanups, recent=recent)
-    part = CosFileSystem(world.engine, world.cleanups, prefix="p/", recent=recent)
+    state = BucketState()
+    whole = CosFileSystem(world.engine, world.cleanups, state=state)
+    part = CosFileSystem(world.engine, world.cleanups, prefix="p/", state=state)
     world.emulator.faults.list_lag_s = 60
     await replace(world, fs=part).store("/f", b"x")
     assert await replace(world, fs=whole).names("/p") == ["f"]

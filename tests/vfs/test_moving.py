@@ -20,11 +20,11 @@ from cos_ftp_server.cos.types import DeleteFailure, ListPage, ObjectMeta, Object
 from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs import moving, recent, resume
+from cos_ftp_server.vfs.bucket import BucketState
 from cos_ftp_server.vfs.cosfs import CosFileSystem
 from cos_ftp_server.vfs.creation import CreationRules
 from cos_ftp_server.vfs.moving import TreeMove
 from cos_ftp_server.vfs.names import Names
-from cos_ftp_server.vfs.recent import RecentChanges
 from tests.vfs.conftest import MIB, World, path, random_bytes
 
 ALL_OPTIONS = ObjectOptions(
@@ -498,7 +498,7 @@ async def test_a_tree_moves_although_a_directory_is_listed_as_the_file_that_it_w
     world.emulator.faults.list_lag_s = 60
     if others:
         await world.client.delete_object("d/x")
-        world = world.with_memory(RecentChanges())
+        world = world.with_memory(BucketState())
     else:
         await world.fs.delete_file(path("/d/x"))
     await world.store("/d/x/y", b"22")
@@ -726,9 +726,9 @@ async def test_memory_does_not_grow_with_the_tree(
     monkeypatch.setattr(recent, "_MOST", 10)
     monkeypatch.setattr(moving, "_PAGE", 50)
     store = EndlessStore(2500, refuses_deletes=refuses_deletes)
-    changes = RecentChanges()
-    names = Names(cast(CosClient, store), changes, "")
-    tree = SimpleNamespace(client=store, recent=changes, rules=CreationRules(), names=names)
+    state = BucketState()
+    names = Names(cast(CosClient, store), state, "")
+    tree = SimpleNamespace(client=store, state=state, rules=CreationRules(), names=names)
     tracemalloc.start()
     refusal = pytest.raises(StorageError, match="2500 files are still at the old name")
     try:

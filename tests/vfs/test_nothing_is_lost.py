@@ -12,12 +12,12 @@ import pytest
 from cos_ftp_server.cos.types import Stored
 from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import ErrorKind, StorageError
-from cos_ftp_server.vfs import publishing
-from cos_ftp_server.vfs import recent as recent_module
+from cos_ftp_server.vfs import publishing, recent
+from cos_ftp_server.vfs.bucket import BucketState
 from cos_ftp_server.vfs.cosfs import CosFileSystem
 from cos_ftp_server.vfs.names import Names
-from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges
-from tests.vfs.conftest import MIB, Clock, World, path
+from cos_ftp_server.vfs.recent import LIFETIME_S
+from tests.vfs.conftest import MIB, Clock, World, believe_no_look, path
 
 OLD = b"the old content"
 
@@ -436,11 +436,11 @@ async def test_in_such_a_bucket_another_servers_file_that_comes_before_the_turn_
     """The look that is renewed in the turn finds it; nothing is sent, hence nothing taken back."""
     await learn_of_names(world)
     has_turn = asyncio.Event()
-    take = world.recent.turns.take
+    take = world.state.turns.take
 
     async def take_late(key: str) -> None:
         await world.client.put_object("f", b"somebody else's")
-        monkeypatch.setattr(recent_module, "LIFETIME_S", 0.0)
+        believe_no_look(monkeypatch)
         await take(key)
         has_turn.set()
 
@@ -448,7 +448,7 @@ async def test_in_such_a_bucket_another_servers_file_that_comes_before_the_turn_
         await has_turn.wait()
         raise ConnectionError
 
-    monkeypatch.setattr(world.recent.turns, "take", take_late)
+    monkeypatch.setattr(world.state.turns, "take", take_late)
     with forgetful(world):
         async with world.fs.open_writer(path("/f")) as writer:
             await writer.write(b"half")
@@ -578,14 +578,14 @@ async def test_a_source_stored_anew_during_its_rename_stays(world: World) -> Non
     assert await world.load("/b") == b"first"
 
 
-def after_long(_: RecentChanges, clock: Clock) -> None:
+def after_long(_: BucketState, clock: Clock) -> None:
     clock.now += LIFETIME_S
 
 
-def after_much(recent: RecentChanges, _: Clock) -> None:
-    with patch.object(recent_module, "_MOST", 5):
+def after_much(state: BucketState, _: Clock) -> None:
+    with patch.object(recent, "_MOST", 5):
         for number in range(10):
-            recent.deleted(f"somewhere else/{number}")
+            state.deleted(f"somewhere else/{number}")
 
 
 FORGETTING = pytest.mark.parametrize("forget", [after_long, after_much])
@@ -593,11 +593,11 @@ FORGETTING = pytest.mark.parametrize("forget", [after_long, after_much])
 
 @FORGETTING
 async def test_a_source_stored_anew_during_its_rename_stays_even_if_that_is_forgotten(
-    world: World, forget: Callable[[RecentChanges, Clock], None]
+    world: World, forget: Callable[[BucketState, Clock], None]
 ) -> None:
     """The look whether its directory survives takes so long."""
     clock = Clock()
-    mine = world.with_memory(RecentChanges(clock))
+    mine = world.with_memory(BucketState(clock))
     await mine.store("/d/a", b"first")
     hold = asyncio.Event()
     world.emulator.requests.clear()
@@ -606,8 +606,8 @@ async def test_a_source_stored_anew_during_its_rename_stays_even_if_that_is_forg
     move = asyncio.create_task(pending.to(path("/d/b")))
     await world.emulator.requests.wait_for("ListObjects")
     await mine.store("/d/a", b"second")
-    forget(mine.recent, clock)
-    assert mine.recent.find("d/a") is None
+    forget(mine.state, clock)
+    assert mine.state.find("d/a") is None
     hold.set()
     with pytest.raises(StorageError) as caught:
         await move
@@ -617,11 +617,11 @@ async def test_a_source_stored_anew_during_its_rename_stays_even_if_that_is_forg
 
 @FORGETTING
 async def test_a_file_stored_anew_stays_even_if_that_is_forgotten_before_its_directory_goes(
-    world: World, forget: Callable[[RecentChanges, Clock], None]
+    world: World, forget: Callable[[BucketState, Clock], None]
 ) -> None:
     """It was looked at already; the look at another one takes so long."""
     clock = Clock()
-    mine = world.with_memory(RecentChanges(clock))
+    mine = world.with_memory(BucketState(clock))
     for name in ("a", "b"):
         await world.client.put_object(f"d/{name}", name.encode())
     hold = asyncio.Event()
@@ -629,8 +629,8 @@ async def test_a_file_stored_anew_stays_even_if_that_is_forgotten_before_its_dir
     move = asyncio.create_task(rename(mine.fs, "/d", "/e"))
     await world.emulator.requests.wait_for("HeadObject", "d/a", ended=True)
     await mine.store("/d/a", b"second")
-    forget(mine.recent, clock)
-    assert mine.recent.find("d/a") is None
+    forget(mine.state, clock)
+    assert mine.state.find("d/a") is None
     hold.set()
     with pytest.raises(StorageError) as caught:
         await move
@@ -742,7 +742,7 @@ async def test_after_a_directory_rename_both_names_tell_the_truth_at_once(world:
 
 
 async def test_a_directory_that_another_account_removed_is_gone(world: World) -> None:
-    other = CosFileSystem(world.engine, world.cleanups, recent=world.fs._recent)
+    other = CosFileSystem(world.engine, world.cleanups, state=world.state)
     await world.fs.make_directory(path("/d"))
     await world.fs.check_directory(path("/d"))
     await other.remove_directory(path("/d"))

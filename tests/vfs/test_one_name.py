@@ -15,11 +15,11 @@ from cos_ftp_server.cos.types import ListPage, ObjectMeta
 from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs import moving
-from cos_ftp_server.vfs import recent as recent_module
+from cos_ftp_server.vfs.bucket import BucketState
 from cos_ftp_server.vfs.cosfs import CosFileSystem
 from cos_ftp_server.vfs.paths import parent_of
-from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges
-from tests.vfs.conftest import MIB, Clock, World, path
+from cos_ftp_server.vfs.recent import LIFETIME_S
+from tests.vfs.conftest import MIB, Clock, World, believe_no_look, path
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ async def test_who_looks_before_the_other_is_made(
     world, other = two
     client = LateAnswers(world.client)
     engine = replace(other.engine, client=cast(CosClient, client))
-    fs = CosFileSystem(engine, other.cleanups, recent=world.recent)
+    fs = CosFileSystem(engine, other.cleanups, state=world.state)
     late = asyncio.create_task(second.make(replace(other, fs=fs)))
     await client.has_asked.wait()
     refusal = await refusal_of(first.make(world))
@@ -394,7 +394,7 @@ async def test_a_name_whose_move_was_undone_is_a_directory_if_it_got_a_file_long
     two: tuple[World, World],
 ) -> None:
     clock = Clock()
-    world = two[0].with_memory(RecentChanges(clock))
+    world = two[0].with_memory(BucketState(clock))
     await world.client.put_object("m/z", b"last")
     hold = asyncio.Event()
     world.emulator.faults.add(
@@ -415,7 +415,7 @@ async def test_a_name_that_was_moved_away_is_a_directory_if_it_got_a_file_long_a
     two: tuple[World, World],
 ) -> None:
     clock = Clock()
-    world = two[0].with_memory(RecentChanges(clock))
+    world = two[0].with_memory(BucketState(clock))
     await world.client.put_object("n/c", b"child")
     hold = asyncio.Event()
     world.emulator.faults.add(Fault(operation="DeleteMultipleObjects", hold=hold))
@@ -498,14 +498,14 @@ async def test_who_waits_long_for_a_turn_looks_again(
 ) -> None:
     """Another server makes a directory meanwhile, which this one does not remember."""
     world, _ = two
-    take = world.recent.turns.take
+    take = world.state.turns.take
 
     async def take_late(key: str) -> None:
         await world.client.put_object("n/c", b"somebody else's")
-        monkeypatch.setattr(recent_module, "LIFETIME_S", 0.0)
+        believe_no_look(monkeypatch)
         await take(key)
 
-    monkeypatch.setattr(world.recent.turns, "take", take_late)
+    monkeypatch.setattr(world.state.turns, "take", take_late)
     await is_refused(world.store("/n", bytes(size)), ErrorKind.IS_DIRECTORY)
     await is_one(world)
 

@@ -9,9 +9,10 @@ from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import ErrorKind, StorageError
+from cos_ftp_server.vfs.bucket import BucketState
 from cos_ftp_server.vfs.cosfs import CosFileSystem
 from cos_ftp_server.vfs.creation import CreationRules
-from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges
+from cos_ftp_server.vfs.recent import LIFETIME_S
 from tests.vfs.conftest import Clock, World, path
 
 
@@ -44,7 +45,7 @@ async def test_a_directory_that_is_removed_while_it_is_looked_at_is_not_believed
 ) -> None:
     """However late the answer comes: what counts is when it was asked for."""
     clock = Clock()
-    world = world.with_memory(RecentChanges(clock))
+    world = world.with_memory(BucketState(clock))
     await world.client.put_object("d/", b"")
     hold = asyncio.Event()
     head_object = world.client.head_object
@@ -264,8 +265,8 @@ async def test_a_directory_that_is_removed_too_late_is_there(world: World) -> No
 
 async def test_a_delete_that_takes_long_is_remembered(world: World) -> None:
     now = 0.0
-    recent = RecentChanges(lambda: now)
-    fs = CosFileSystem(world.engine, world.cleanups, recent=recent)
+    state = BucketState(lambda: now)
+    fs = CosFileSystem(world.engine, world.cleanups, state=state)
     mine = replace(world, fs=fs)
     await mine.store("/f", b"1")
     world.emulator.faults.list_lag_s = 60

@@ -15,7 +15,7 @@ from cos_ftp_server.vfs.buffers import BufferPool
 from cos_ftp_server.vfs.cleanup import Cleanups
 from cos_ftp_server.vfs.cosfs import CosFileSystem
 from cos_ftp_server.vfs.parts import PartLadder
-from tests.vfs.conftest import MAX_FILE, MIB, World, path, random_bytes
+from tests.vfs.conftest import MAX_FILE, MIB, World, believe_no_look, path, random_bytes
 
 OLD = b"the old content"
 
@@ -94,7 +94,7 @@ async def test_a_long_upload_looks_again(
     world: World, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else has made a directory of that name since the look at the beginning."""
-    monkeypatch.setattr(recent, "LIFETIME_S", 0.0)
+    believe_no_look(monkeypatch)
     async with world.fs.open_writer(path("/d")) as writer:
         await writer.write(random_bytes(size))
         await world.emulator.requests.wait_for("ListObjects", ended=True)

@@ -12,6 +12,7 @@ from cos_ftp_server.vfs.base import (
     Rename,
     VirtualPath,
 )
+from cos_ftp_server.vfs.bucket import BucketState
 from cos_ftp_server.vfs.cleanup import Cleanups
 from cos_ftp_server.vfs.creation import CreationRules
 from cos_ftp_server.vfs.listing import file_info, list_pages
@@ -24,7 +25,6 @@ from cos_ftp_server.vfs.paths import (
     file_key,
     name_of,
 )
-from cos_ftp_server.vfs.recent import RecentChanges
 from cos_ftp_server.vfs.renaming import DirectoryRename, FileRename
 from cos_ftp_server.vfs.tree import Tree
 from cos_ftp_server.vfs.upload import UploadEngine
@@ -37,7 +37,7 @@ _ANY_FILE = CreationRules()
 class CosFileSystem:
     """One account's tree. `prefix` is "" or ends with "/"; the account never sees above it.
 
-    `recent` is shared by all accounts of a bucket, so that each sees at once what others do.
+    `state` is shared by all accounts of a bucket, so that each sees at once what others do.
     """
 
     def __init__(
@@ -47,17 +47,17 @@ class CosFileSystem:
         *,
         prefix: str = "",
         rules: CreationRules = _ANY_FILE,
-        recent: RecentChanges | None = None,
+        state: BucketState | None = None,
     ) -> None:
         self._engine = engine
         self._client: CosClient = engine.client
         self._prefix = prefix
-        self._recent = RecentChanges() if recent is None else recent
-        self._names = Names(engine.client, self._recent, prefix)
+        self._state = BucketState() if state is None else state
+        self._names = Names(engine.client, self._state, prefix)
         self._tree = Tree(
             client=engine.client,
             names=self._names,
-            recent=self._recent,
+            state=self._state,
             rules=rules,
             records=engine.records,
             cleanups=cleanups,
@@ -94,8 +94,8 @@ class CosFileSystem:
     async def list_directory(self, path: VirtualPath) -> AsyncGenerator[Sequence[FileInfo], None]:
         """Yield the entries of `path`, page by page."""
         key = directory_key(path, self._prefix)
-        asked_at = self._recent.now()
-        pages = list_pages(self._client, self._recent, key)
+        asked_at = self._state.now()
+        pages = list_pages(self._client, self._state, key)
         try:
             first = True
             async for page in pages:
@@ -130,7 +130,7 @@ class CosFileSystem:
 
     def is_interrupted(self, path: VirtualPath) -> bool:
         """Whether an upload of it is under way, or broke off within the last hour."""
-        return self._recent.attempts.is_interrupted(file_key(path, self._prefix))
+        return self._state.attempts.is_interrupted(file_key(path, self._prefix))
 
     async def delete_file(self, path: VirtualPath) -> None:
         """Delete a file; the directory that held it stays."""
@@ -144,7 +144,7 @@ class CosFileSystem:
         check_name(path, self._prefix, is_directory=True)
         if path == ROOT:
             raise StorageError(ErrorKind.EXISTS, operation="mkdir", key=path)
-        with self._recent.claiming(directory_key(path, self._prefix)):
+        with self._state.claiming(directory_key(path, self._prefix)):
             await self._tree.check_no_name(path)
             await self._tree.put_marker(path)
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.types import ListPage, ObjectMeta
 from cos_ftp_server.vfs.base import FileInfo, FileKind
-from cos_ftp_server.vfs.recent import RecentChanges
+from cos_ftp_server.vfs.bucket import BucketState
 
 __all__ = ["file_info", "list_pages"]
 
@@ -20,7 +20,7 @@ def file_info(name: str, meta: ObjectMeta) -> FileInfo:
 
 
 async def list_pages(
-    client: CosClient, recent: RecentChanges, prefix: str
+    client: CosClient, state: BucketState, prefix: str
 ) -> AsyncGenerator[Sequence[FileInfo], None]:
     """Yield the entries directly below the key prefix `prefix` ("" or "…/"), in key order.
 
@@ -36,8 +36,8 @@ async def list_pages(
             page = await following
             following = _fetch(client, prefix, page.next_marker) if page.next_marker else None
             entries = _entries(page, prefix)
-            _lay_over(entries, recent, prefix, marker, page.next_marker)
-            yield [entries[key] for key in sorted(entries) if recent.under_way.is_visible(key)]
+            _lay_over(entries, state, prefix, marker, page.next_marker)
+            yield [entries[key] for key in sorted(entries) if state.under_way.is_visible(key)]
             marker = page.next_marker
     finally:
         if following is not None:
@@ -64,10 +64,10 @@ def _directory(name: str, meta: ObjectMeta | None = None) -> FileInfo:
 
 
 def _lay_over(
-    entries: dict[str, FileInfo], recent: RecentChanges, prefix: str, after: str, until: str
+    entries: dict[str, FileInfo], state: BucketState, prefix: str, after: str, until: str
 ) -> None:
     """Apply the changes whose keys lie in the page's range (`after`, `until`], "" = open."""
-    for key, meta in recent.below(prefix).items():
+    for key, meta in state.below(prefix).items():
         if key == prefix or key <= after or (until and key > until):
             continue
         listed = entries.get(key)

@@ -70,10 +70,10 @@ class TreeMove:
         self._is_copied = False
         self._tree = tree
         self._client = tree.client
-        self._recent = tree.recent
+        self._state = tree.state
         self._source = source
         self._target = target
-        self._unlisted: set[str] = set()  # keys; bounded by what `recent` remembers
+        self._unlisted: set[str] = set()  # keys; bounded by what `state` remembers
         self._reached = ""  # the last key that may have been copied
         self._has_marker = False  # the source
         self._copied = 0
@@ -116,7 +116,7 @@ class TreeMove:
 
         With them comes what is listed, or None for what this server has stored but is not.
         """
-        self._unlisted |= self._recent.written_below(self._source)
+        self._unlisted |= self._state.written_below(self._source)
         unlisted = deque(sorted(self._unlisted))
         marker = ""
         while True:
@@ -125,7 +125,7 @@ class TreeMove:
             found: dict[str, ObjectMeta | None] = {
                 meta.key: meta
                 for meta in page.objects
-                if not self._recent.under_way.is_hidden(meta.key)
+                if not self._state.under_way.is_hidden(meta.key)
             }
             while unlisted and (not marker or unlisted[0] <= marker):
                 found.setdefault(unlisted.popleft(), None)
@@ -167,7 +167,7 @@ class TreeMove:
             may_be_own = error.kind is ErrorKind.EXISTS or error.temporary  # of an earlier try
             if not may_be_own or not await self._is_claimed(claim):
                 raise
-        self._recent.wrote(ObjectMeta(key=self._target, size=0, etag=etag, modified=now()))
+        self._state.wrote(ObjectMeta(key=self._target, size=0, etag=etag, modified=now()))
 
     async def _is_claimed(self, claim: tuple[str, str]) -> bool:
         marker = await self._find(self._target)
@@ -175,9 +175,9 @@ class TreeMove:
 
     async def _take_marker_away(self) -> None:
         await self._client.delete_object(self._target)
-        self._recent.lost_marker(self._target, now())
-        self._recent.emptied(self._target, now(), is_gone=False)
-        self._recent.lost_entry(self._target, now())
+        self._state.lost_marker(self._target, now())
+        self._state.emptied(self._target, now(), is_gone=False)
+        self._state.lost_entry(self._target, now())
 
     # Copying
 
@@ -193,7 +193,7 @@ class TreeMove:
         """Copy an object as it is listed; into `unsure` comes its key if that is out of date."""
         key, meta = listed
         is_small = meta is not None and meta.size <= self._client.dialect.max_copy_bytes
-        if meta is None or not is_small or self._recent.is_deleted(key):
+        if meta is None or not is_small or self._state.is_deleted(key):
             unsure.append(key)
             return
         try:
@@ -205,7 +205,7 @@ class TreeMove:
 
     async def _copy_found(self, key: str) -> None:
         """Copy an object as it is now, if there is one."""
-        with self._recent.under_way.watch(key) as watch:
+        with self._state.under_way.watch(key) as watch:
             meta = await self._find(key)
         if meta is not None and not watch.was_hidden:
             await self._copy_version(meta)
@@ -220,15 +220,15 @@ class TreeMove:
     async def _copy_version(self, source: ObjectMeta) -> None:
         key = self._copy_of(source.key)
         is_marker = key == self._target
-        self._recent.forget_deletion(key)  # so that what somebody deletes from now on shows
-        with self._recent.claiming(key):
+        self._state.forget_deletion(key)  # so that what somebody deletes from now on shows
+        with self._state.claiming(key):
             try:
                 await copy_object(self._tree, source, key, may_replace=is_marker)
             except StorageError as error:
                 is_in_the_way = error.kind is ErrorKind.EXISTS and not self._is_written(key)
                 if not is_in_the_way or await find_own_copy(self._client, source, key) is None:
                     raise
-            self._recent.filled(key, now())
+            self._state.filled(key, now())
         self._copied += 1
         self._has_marker |= is_marker
 
@@ -256,7 +256,7 @@ class TreeMove:
         """Leave the target without a marker, if the source had none. It would do no harm."""
         if self._has_marker or not self._copied:
             return
-        under_way, turns = self._recent.under_way, self._recent.turns
+        under_way, turns = self._state.under_way, self._state.turns
         with under_way.deleting(self._target) as written:
             # Who deletes the last file there meanwhile does not count on it, and stores another.
             async with turns.turn(self._target):
@@ -268,7 +268,7 @@ class TreeMove:
                 except StorageError as error:
                     _log.warning("directory marker left behind: %s", error)
                 else:
-                    self._recent.lost_marker(self._target, now())
+                    self._state.lost_marker(self._target, now())
 
     async def _list_copies(self, previous: str) -> Mapping[str, ObjectMeta]:
         """Return what is listed at the target behind the copy of `previous`, more than a page."""
@@ -312,8 +312,8 @@ class TreeMove:
         Each counts as deleted from the start, so that one that is stored anew meanwhile is noticed,
         and stays. So does one that is just being replaced.
         """
-        formers = {key: self._recent.find(key) for key in keys}
-        with self._recent.under_way.deleting(*keys) as written:
+        formers = {key: self._state.find(key) for key in keys}
+        with self._state.under_way.deleting(*keys) as written:
             return await self._delete_those_that_may_go(formers, written, prove)
 
     async def _delete_those_that_may_go(
@@ -331,7 +331,7 @@ class TreeMove:
 
         try:
             await for_each(look, formers, at_once=_AT_ONCE, settle_s=0)
-            turns = self._recent.turns
+            turns = self._state.turns
             doomed = [key for key in twins if key not in written and not turns.is_taken(key)]
             async with AsyncExitStack() as held:
                 for key in doomed:
@@ -343,14 +343,14 @@ class TreeMove:
         finally:
             for key in gone.difference(written):
                 if key.endswith("/"):  # what lies in it may stay: the end of the move will tell
-                    self._recent.emptying(key, now())
+                    self._state.emptying(key, now())
                 else:
-                    self._recent.deleted(key)
+                    self._state.deleted(key)
         if self._is_copied:
             for twin in map(twins.__getitem__, deleted):
                 # What others have stored or deleted there since is not overwritten.
-                if not self._is_written(twin.key) and not self._recent.is_deleted(twin.key):
-                    self._recent.wrote(twin)
+                if not self._is_written(twin.key) and not self._state.is_deleted(twin.key):
+                    self._state.wrote(twin)
         return len(formers) - len(gone)
 
     # Undoing
@@ -396,7 +396,7 @@ class TreeMove:
 
     def _is_written(self, key: str) -> bool:
         """Whether this server has acknowledged that somebody stored an object there, just now."""
-        known = self._recent.find(key)
+        known = self._state.find(key)
         return known is not None and bool(known.etag)
 
     def _error(

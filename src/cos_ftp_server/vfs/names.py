@@ -10,9 +10,9 @@ from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
+from cos_ftp_server.vfs.bucket import BucketState
 from cos_ftp_server.vfs.concurrency import first_success, together
 from cos_ftp_server.vfs.paths import ancestors, directory_key, file_key
-from cos_ftp_server.vfs.recent import RecentChanges
 from cos_ftp_server.vfs.seen import SeenPaths
 from cos_ftp_server.vfs.stretches import Stretch, Stretches
 from cos_ftp_server.vfs.under_way import Watch
@@ -60,18 +60,18 @@ class Target:
 class Names:
     """Questions about single names of one account; `prefix` is "" or ends with "/"."""
 
-    def __init__(self, client: CosClient, recent: RecentChanges, prefix: str) -> None:
+    def __init__(self, client: CosClient, state: BucketState, prefix: str) -> None:
         self._client = client
-        self._recent = recent
+        self._state = state
         self._prefix = prefix
         self.directories = SeenPaths()
         self._no_files = SeenPaths()
-        self._stretches = Stretches(recent.now)
+        self._stretches = Stretches(state.now)
 
     async def head_file(self, path: VirtualPath) -> ObjectMeta:
         """Return the object of the file at `path`. Raises NOT_FOUND."""
         key = file_key(path, self._prefix)
-        with self._recent.under_way.watch(key) as watch:
+        with self._state.under_way.watch(key) as watch:
             meta = await self._client.head_object(key)
         check_visible(key, watch)
         return meta
@@ -79,16 +79,16 @@ class Names:
     async def check_directory(self, path: VirtualPath) -> None:
         """Return if `path` is a directory. Raises NOT_FOUND. At most two requests, at once."""
         key = directory_key(path, self._prefix)
-        if self._is_known(path, key) or self._recent.find(key) is not None:
+        if self._is_known(path, key) or self._state.find(key) is not None:
             return
-        asked_at = self._recent.now()
+        asked_at = self._state.now()
         await first_success(self._client.head_object(key), self._check_below(key))
         self.directories.add(path, asked_at)
 
     def _is_known(self, path: VirtualPath, key: str) -> bool:
         """Whether `path` was a directory a moment ago and nobody here has removed it since."""
-        since = self._recent.complete_since
-        return self.directories.has(path, since=since) and not self._recent.is_deleted(key)
+        since = self._state.complete_since
+        return self.directories.has(path, since=since) and not self._state.is_deleted(key)
 
     async def _check_below(self, key: str) -> None:
         if not await self.has_entries(key):
@@ -100,10 +100,10 @@ class Names:
         Not counted: the object `besides`, what this server has deleted a moment ago, which a
         listing may still show, a marker among it, and what may yet be taken back.
         """
-        for changed, meta in self._recent.below(key).items():
+        for changed, meta in self._state.below(key).items():
             if meta is not None and changed != besides and self._is_visible(changed):
                 return True
-        known = self._recent.find(key)
+        known = self._state.find(key)
         ignored = {besides, key} if known is not None and not known.etag else {besides}
         marker, count = "", _FEW
         while True:
@@ -117,12 +117,12 @@ class Names:
 
     def _is_visible(self, key: str) -> bool:
         """Whether what is listed at `key` counts."""
-        return not self._recent.is_deleted(key) and not self._recent.under_way.is_hidden(key)
+        return not self._state.is_deleted(key) and not self._state.under_way.is_hidden(key)
 
     def known_target(self, path: VirtualPath) -> Target | None:
         """Say what stands in the way of a file at `path`, None if the store must be asked."""
         key = file_key(path, self._prefix)
-        if (there := self._recent.find(key)) is not None:
+        if (there := self._state.find(key)) is not None:
             return Target(key, there.etag)  # which may be replaced, whatever is beside it
         if self._is_known(path, key + "/"):
             return self._target(key, "", ErrorKind.IS_DIRECTORY)
@@ -152,7 +152,7 @@ class Names:
 
     def _target(self, key: str, etag: str, kind: ErrorKind | None) -> Target:
         obstacle = StorageError(kind, operation="create", key=key) if kind else None
-        return Target(key, etag, obstacle, is_blind=self._recent.under_way.is_deleting(key))
+        return Target(key, etag, obstacle, is_blind=self._state.under_way.is_deleting(key))
 
     async def _file_and_directory(self, key: str) -> tuple[str, bool]:
         """Return the ETag of `key`, and whether "key/" is a directory, in one request."""
@@ -165,15 +165,15 @@ class Names:
 
     def _corrected(self, key: str, etag: str, is_directory: bool) -> tuple[str, bool]:
         """Lay over what was listed what this server has done since."""
-        recent = self._recent
-        return recent.etag(key, listed=etag), recent.exists(key + "/", listed=is_directory)
+        state = self._state
+        return state.etag(key, listed=etag), state.exists(key + "/", listed=is_directory)
 
     def _find_stretch(self, parent: str, key: str) -> Stretch | None:
-        return self._stretches.find(parent, key, since=self._recent.complete_since)
+        return self._stretches.find(parent, key, since=self._state.complete_since)
 
     async def _list_from(self, parent: str, key: str) -> Stretch:
         """List a few entries of the directory with the prefix `parent`, from `key` on."""
-        asked_at = self._recent.now()
+        asked_at = self._state.now()
         page = await self._client.list_objects(
             parent, delimiter="/", marker=_just_before(key), max_keys=_FOLLOWING
         )
@@ -191,17 +191,17 @@ class Names:
         unknown = []
         for ancestor in ancestors(path):
             key = directory_key(ancestor, self._prefix)
-            if self._is_known(ancestor, key) or self._recent.find(key) is not None:
+            if self._is_known(ancestor, key) or self._state.find(key) is not None:
                 break
-            is_no_file = self._no_files.has(ancestor, since=self._recent.complete_since)
-            if is_no_file and self._recent.find(key[:-1]) is None:
+            is_no_file = self._no_files.has(ancestor, since=self._state.complete_since)
+            if is_no_file and self._state.find(key[:-1]) is None:
                 break
             unknown.append(ancestor)
         return unknown
 
     async def _is_any_file(self, unknown: list[VirtualPath]) -> bool:
         """Whether one of these is a file; if not, that is known from now on."""
-        asked_at = self._recent.now()
+        asked_at = self._state.now()
         for start in range(0, len(unknown), _AT_ONCE):
             some = unknown[start : start + _AT_ONCE]
             if any(await together(*(self.is_file(ancestor) for ancestor in some))):

@@ -35,7 +35,7 @@ class OpenReader:
     async def __aenter__(self) -> Download:
         client, key = self._tree.client, file_key(self._path, self._tree.prefix)
         opened = ObjectRange(client, key, self._offset, None)
-        with self._tree.recent.under_way.watch(key) as watch:
+        with self._tree.state.under_way.watch(key) as watch:
             meta = await self._open(opened)
         try:
             check_visible(key, watch)
@@ -114,7 +114,7 @@ class OpenWriter:
             options,
             _known(Target(key, beginning.meta.etag)) if beginning else tree.begin_look(path),
             partial(tree.look_at_target, path),
-            tree.recent,
+            tree.state,
             may_replace=tree.rules.may_replace,
             appends=self._offset is None,
             beginning=beginning,
@@ -131,7 +131,7 @@ class OpenWriter:
             if offset is None:
                 return None
             raise _beyond_end(self._path, offset, 0) from error
-        attempts = self._tree.recent.attempts
+        attempts = self._tree.state.attempts
         if attempts.has_broken_off(meta.key):
             raise StorageError(ErrorKind.NOT_RESUMABLE, operation="resume", key=meta.key)
         if attempts.is_whole_under_way(meta.key):  # its client may have lost the connection

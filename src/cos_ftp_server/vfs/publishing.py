@@ -18,10 +18,10 @@ from cos_ftp_server.cos.retry import RetryPolicy
 from cos_ftp_server.cos.types import CompletedPart, ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import Confirmation
+from cos_ftp_server.vfs.bucket import BucketState
 from cos_ftp_server.vfs.concurrency import all_ended, dismiss
 from cos_ftp_server.vfs.delivery import Delivery
 from cos_ftp_server.vfs.names import Target
-from cos_ftp_server.vfs.recent import RecentChanges
 
 __all__ = ["Publication"]
 
@@ -57,7 +57,7 @@ class Publication:
         target: asyncio.Future[Target],
         look: Callable[[], Awaitable[Target]],
         delivery: Delivery,
-        recent: RecentChanges,
+        state: BucketState,
         *,
         may_replace: bool,
         continues: str | None = None,
@@ -67,9 +67,9 @@ class Publication:
         self._options = options
         self._target = target
         self._look = look
-        self._looked_at = recent.now()
+        self._looked_at = state.now()
         self._delivery = delivery
-        self._recent = recent
+        self._state = state
         self._may_replace = may_replace
         self._continues = continues
         self._holds_turn = False
@@ -147,17 +147,17 @@ class Publication:
 
     async def _send_in_turn(self, body: memoryview, crc: int) -> Stored:
         await self._take_turn()
-        if self._recent.find(self._key) is not None or self._replaces():
+        if self._state.find(self._key) is not None or self._replaces():
             # Whoever had the turn before has stored it, or a look since then has found it.
             raise self._error(ErrorKind.EXISTS, temporary=False)
         self._take_place(is_new=True)
         if not self._is_confirmed:
-            self._recent.under_way.hide(self._key)
+            self._state.under_way.hide(self._key)
         return await self._delivery.send_new(body, crc)
 
     async def _take_turn(self) -> None:
         """Wait until nobody else replaces the file or makes a new one."""
-        await self._recent.turns.take(self._key)
+        await self._state.turns.take(self._key)
         self._holds_turn = True
         await self._renew_look()
 
@@ -166,28 +166,28 @@ class Publication:
 
         Raises IS_DIRECTORY or NOT_DIRECTORY if a new one has no place here any more.
         """
-        if is_new and (obstacle := self._recent.obstacle(self._key)):
+        if is_new and (obstacle := self._state.obstacle(self._key)):
             raise self._error(obstacle, temporary=False)
-        self._recent.under_way.begin_making(self._key)
+        self._state.under_way.begin_making(self._key)
         self._has_place = True
 
     def _end_turn(self) -> None:
         if self._holds_turn:
             self._holds_turn = False
-            self._recent.under_way.show(self._key)
-            self._recent.turns.give_back(self._key)
+            self._state.under_way.show(self._key)
+            self._state.turns.give_back(self._key)
         if self._has_place:
             self._has_place = False
-            self._recent.under_way.end_making(self._key)
+            self._state.under_way.end_making(self._key)
 
     async def _renew_look(self) -> None:
         """Look at the name again if what others have done since the last look may be forgotten.
 
         Raises IS_DIRECTORY or NOT_DIRECTORY if no file may be there any more.
         """
-        if self._continues or self._looked_at > self._recent.complete_since:
+        if self._continues or self._looked_at > self._state.complete_since:
             return
-        self._looked_at = self._recent.now()
+        self._looked_at = self._state.now()
         target = await self._look()
         self._target = asyncio.get_running_loop().create_future()
         self._target.set_result(target)
@@ -207,7 +207,7 @@ class Publication:
             return bool(self._continues)
         target = self._target
         found = target.result().etag if target.done() and not target.cancelled() else ""
-        return bool(self._recent.etag(self._key, listed=found))
+        return bool(self._state.etag(self._key, listed=found))
 
     async def _take_turn_to_replace(self, is_wanted: Callable[[], bool]) -> None:
         """Take the turn, and make sure that the file is still the same, or may be any.
@@ -234,7 +234,7 @@ class Publication:
 
     def _note(self, stored: Stored, size: int, crc: int | None) -> None:
         """Let everybody here know of the new file, before anybody else has a turn."""
-        self._recent.wrote(
+        self._state.wrote(
             ObjectMeta(
                 key=self._key,
                 size=size,
@@ -353,7 +353,7 @@ class Publication:
             is_ours = meta.etag == creating.result().etag
         if is_ours:
             await self._client.delete_object(self._key)
-            self._recent.taken_back(self._key)
+            self._state.taken_back(self._key)
 
     def _error(self, kind: ErrorKind, *, temporary: bool = True) -> StorageError:
         return StorageError(kind, operation="upload", key=self._key, temporary=temporary)

@@ -68,10 +68,10 @@ class FileRename:
         options = tree.rules.renamed_options(meta.options, name_of(self.source), name_of(target))
         begun = time.monotonic()
         # Who appends to the target must see that it is replaced.
-        async with tree.recent.turns.turn(key):
-            if (obstacle := tree.recent.obstacle(key)) and not await tree.names.is_file(target):
+        async with tree.state.turns.turn(key):
+            if (obstacle := tree.state.obstacle(key)) and not await tree.names.is_file(target):
                 raise StorageError(obstacle, operation="rename", key=key)
-            with tree.recent.under_way.making(key):
+            with tree.state.under_way.making(key):
                 await self._copy_in_turn(target, key, options)
         if time.monotonic() - begun > _LONG_COPY_S:
             await self._check_unchanged()
@@ -88,7 +88,7 @@ class FileRename:
             await self._take_away(key, refusal)
             raise refusal
         self._is_copied = True
-        tree.recent.wrote(
+        tree.state.wrote(
             ObjectMeta(key=key, size=meta.size, etag=stored.etag, modified=now(), crc64=meta.crc64)
         )
 
@@ -100,7 +100,7 @@ class FileRename:
             _log.error("%r has no place there, and stays: %s", key, error)
             refusal.aftermath = "There is a copy at the new name."
         else:
-            self._tree.recent.deleted(key)  # which the look may have seen
+            self._tree.state.deleted(key)  # which the look may have seen
 
     async def _check_unchanged(self) -> None:
         """Raise CHANGED if somebody else has replaced the source meanwhile: it must stay.
@@ -127,7 +127,7 @@ class FileRename:
             if error.kind is not ErrorKind.EXISTS:
                 raise
             may_be_there = tree.rules.may_replace and (await look).obstacle is None
-            may_be_own = not may_be_there and tree.recent.find(key) is None
+            may_be_own = not may_be_there and tree.state.find(key) is None
             if may_be_own and (there := await find_own_copy(tree.client, meta, key)):
                 return Stored(etag=there.etag, crc64=there.crc64), True
             if not tree.rules.may_replace:
@@ -156,7 +156,7 @@ class DirectoryRename:
             raise StorageError(ErrorKind.BAD_NAME, operation="rename", key=target)
         old, new = directory_key(self.source, tree.prefix), directory_key(target, tree.prefix)
         move = TreeMove(tree, old, new)
-        with tree.recent.claiming(new):
+        with tree.state.claiming(new):
             await tree.check_no_name(target)
             await tree.cleanups.see_through(
                 self._move(move, old, new), may_break_off=lambda: move.may_break_off
@@ -164,13 +164,13 @@ class DirectoryRename:
 
     async def _move(self, move: TreeMove, old: str, new: str) -> None:
         """Move, however long the caller waits."""
-        under_way = self._tree.recent.under_way
+        under_way = self._tree.state.under_way
         with under_way.making(new), under_way.making(old), under_way.noting(old) as written:
             try:
                 await self._empty(move, old, written)
                 await self._keep_parent(old)
             except BaseException:
-                self._tree.recent.lost_entry(old, now())
+                self._tree.state.lost_entry(old, now())
                 raise
 
     async def _empty(self, move: TreeMove, old: str, written: Collection[str]) -> None:
@@ -179,7 +179,7 @@ class DirectoryRename:
             await move.run()
             is_gone = not written
         finally:
-            self._tree.recent.emptied(old, now(), is_gone=is_gone)
+            self._tree.state.emptied(old, now(), is_gone=is_gone)
 
     async def _keep_parent(self, old: str) -> None:
         tree = self._tree

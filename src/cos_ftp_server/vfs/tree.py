@@ -15,13 +15,13 @@ from cos_ftp_server.cos.retry import RetryPolicy
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
+from cos_ftp_server.vfs.bucket import BucketState
 from cos_ftp_server.vfs.cleanup import Cleanups
 from cos_ftp_server.vfs.concurrency import dismiss, together
 from cos_ftp_server.vfs.creation import CreationRules
 from cos_ftp_server.vfs.multipart import UploadRecords
 from cos_ftp_server.vfs.names import Names, Target
 from cos_ftp_server.vfs.paths import ROOT, directory_key, file_key, parent_of
-from cos_ftp_server.vfs.recent import RecentChanges
 
 __all__ = ["Tree", "is_open", "now"]
 
@@ -42,7 +42,7 @@ class Tree:
 
     client: CosClient
     names: Names
-    recent: RecentChanges
+    state: BucketState
     rules: CreationRules
     records: UploadRecords
     cleanups: Cleanups
@@ -89,10 +89,10 @@ class Tree:
         which is stored meanwhile is noticed, and stays. Raises CHANGED then, and if somebody else
         is about to delete it: of those who claim a file by renaming it, one must be the first.
         """
-        if self.recent.under_way.is_deleting(key):
+        if self.state.under_way.is_deleting(key):
             raise _changed(key)
         directory = parent_of(path)
-        with self.recent.under_way.deleting(key) as written:
+        with self.state.under_way.deleting(key) as written:
             surviving = asyncio.create_task(self._survives(directory, besides=key))
             try:
                 await first()  # to its end, whatever becomes of the look: nobody may act before
@@ -104,12 +104,12 @@ class Tree:
 
     async def _delete_unless(self, written: Collection[str], key: str) -> None:
         """Delete what has not been stored anew."""
-        async with self.recent.turns.turn(key):
+        async with self.state.turns.turn(key):
             if written:
                 raise _changed(key)
             await self.client.delete_object(key, once=True)
             if not written:  # else something lies in that directory by now
-                self.recent.deleted(key)
+                self.state.deleted(key)
 
     async def keep_directory(self, path: VirtualPath, *, besides: str) -> None:
         """Make sure that `path` exists without the object `besides`."""
@@ -145,9 +145,9 @@ class Tree:
     async def put_marker(self, path: VirtualPath) -> None:
         """Store the object that makes `path` a directory, whatever lies in it."""
         key = directory_key(path, self.prefix)
-        async with self.recent.turns.turn(key):  # somebody may be about to delete it
+        async with self.state.turns.turn(key):  # somebody may be about to delete it
             stored = await self.client.put_object(key, b"", options=self.rules.marker_options())
-            self.recent.wrote(ObjectMeta(key=key, size=0, etag=stored.etag, modified=now()))
+            self.state.wrote(ObjectMeta(key=key, size=0, etag=stored.etag, modified=now()))
 
 
 def _changed(key: str) -> StorageError:

@@ -15,6 +15,7 @@ from cos_ftp_server.cos.types import CompletedPart, ObjectOptions, Stored
 from cos_ftp_server.crc64 import combine, crc64
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import Confirmation, Receipt
+from cos_ftp_server.vfs.bucket import BucketState
 from cos_ftp_server.vfs.buffers import BufferPool, PartBuffer
 from cos_ftp_server.vfs.concurrency import dismiss
 from cos_ftp_server.vfs.delivery import Delivery, MissingCrc
@@ -27,7 +28,6 @@ from cos_ftp_server.vfs.multipart import (
 from cos_ftp_server.vfs.names import Target
 from cos_ftp_server.vfs.parts import PartLadder
 from cos_ftp_server.vfs.publishing import Publication
-from cos_ftp_server.vfs.recent import RecentChanges
 from cos_ftp_server.vfs.resume import Beginning
 
 __all__ = ["Upload", "UploadEngine", "too_large"]
@@ -84,7 +84,7 @@ class Upload:
         options: ObjectOptions,
         target: asyncio.Future[Target],
         look: Callable[[], Awaitable[Target]],
-        recent: RecentChanges,
+        state: BucketState,
         *,
         may_replace: bool = True,
         appends: bool = False,
@@ -98,9 +98,9 @@ class Upload:
         self._options = options
         self._target = target
         self._beginning = beginning
-        self._attempts = recent.attempts
+        self._attempts = state.attempts
         is_whole = beginning is None and not appends
-        self._attempt = recent.attempts.begin(key, is_whole=is_whole)
+        self._attempt = state.attempts.begin(key, is_whole=is_whole)
         self._publication = Publication(
             engine.client,
             key,
@@ -108,7 +108,7 @@ class Upload:
             target,
             look,
             Delivery(engine.client, key, options, engine.missing_crc),
-            recent,
+            state,
             may_replace=may_replace,
             continues=beginning.meta.etag if beginning else "" if appends else None,
         )

@@ -8,8 +8,8 @@ import pytest
 from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.types import ListPage, ObjectMeta
 from cos_ftp_server.vfs.base import FileInfo, FileKind
+from cos_ftp_server.vfs.bucket import BucketState
 from cos_ftp_server.vfs.listing import list_pages
-from cos_ftp_server.vfs.recent import RecentChanges
 
 MODIFIED = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -38,7 +38,7 @@ async def test_files_and_directories_in_key_order_without_what_no_path_can_name(
         "",
     )
     client = cast(CosClient, OnePageClient(page))
-    [entries] = [entries async for entries in list_pages(client, RecentChanges(), prefix)]
+    [entries] = [entries async for entries in list_pages(client, BucketState(), prefix)]
     assert list(entries) == [
         FileInfo("...", FileKind.FILE, 7, MODIFIED),
         FileInfo("...", FileKind.DIRECTORY, 0, None),

@@ -1,4 +1,4 @@
-"""What this server just did, remembered for listings that lag."""
+"""The memory of changes: how long, and how many."""
 
 from datetime import UTC, datetime
 
@@ -10,91 +10,66 @@ from cos_ftp_server.vfs.recent import RecentChanges
 from tests.doubles.clock import Clock
 
 
-def meta(key: str) -> ObjectMeta:
-    return ObjectMeta(key=key, size=1, etag='"e"', modified=datetime.now(UTC))
+def meta(key: str, etag: str = '"e"') -> ObjectMeta:
+    return ObjectMeta(key=key, size=1, etag=etag, modified=datetime.now(UTC))
 
 
-def test_a_file_makes_its_directories_exist() -> None:
-    recent = RecentChanges()
-    recent.wrote(meta("a/b/c"))
-    assert set(recent.below("a/b/")) == {"a/b/c"}
-    assert set(recent.below("a/")) == {"a/b/"}
-    assert set(recent.below("")) == {"a/"}
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
-def test_deleted_then_written_again() -> None:
-    recent = RecentChanges()
-    recent.deleted("x")
-    assert recent.is_deleted("x")
+@pytest.fixture
+def recent(clock: Clock) -> RecentChanges:
+    return RecentChanges(clock)
+
+
+def test_the_last_change_counts(recent: RecentChanges) -> None:
     assert recent.find("x") is None
-    recent.wrote(meta("x"))
-    assert not recent.is_deleted("x")
-    assert recent.find("x") is not None
-
-
-def test_a_file_in_a_removed_directory_brings_it_back() -> None:
-    recent = RecentChanges()
-    recent.deleted("d/")
-    recent.wrote(meta("d/f"))
-    assert not recent.is_deleted("d/")
-
-
-def test_nothing_is_remembered_for_long() -> None:
-    clock = Clock()
-    recent = RecentChanges(clock)
-    recent.wrote(meta("a/b"))
-    recent.deleted("c")
-    clock.now = 10.0
-    assert recent.find("a/b") is None
-    assert not recent.is_deleted("c")
+    recent.remember("x", None)
+    recent.remember("x", there := meta("x"))
+    change = recent.find("x")
+    assert change is not None
+    assert change.meta is there
+    recent.forget("x")
+    assert recent.find("x") is None
     assert not recent.below("")
 
 
-def test_a_directory_is_known_as_long_as_what_lies_in_it() -> None:
-    clock = Clock()
-    recent = RecentChanges(clock)
-    recent.wrote(meta("a/d/x"))
-    clock.now = 9.0
-    recent.wrote(meta("a/d/y"))
-    clock.now = 11.0
-    assert recent.exists("a/d/", listed=False)
-    assert recent.exists("a/", listed=False)
+def test_nothing_is_remembered_for_long(recent: RecentChanges, clock: Clock) -> None:
+    recent.remember("a/b", meta("a/b"))
+    recent.remember("c", None)
+    clock.now = 10.0
+    assert recent.find("a/b") is None
+    assert recent.find("c") is None
+    assert not recent.below("")
+    assert not recent.written_below("a/")
 
 
-def test_what_is_forgotten_early_makes_nothing_credible_that_was_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(recent_module, "_MOST", 1)
-    clock = Clock()
-    recent = RecentChanges(clock)
-    recent.deleted("x")
-    clock.now = 5.0
-    recent.emptied("d/", datetime.now(UTC), is_gone=True)
-    recent.deleted("y")
-    assert recent.complete_since == 5.0
-
-
-def test_the_number_of_changes_is_bounded() -> None:
-    recent = RecentChanges()
+def test_the_number_of_changes_is_bounded(recent: RecentChanges) -> None:
     for number in range(20_100):
-        recent.deleted(f"k{number}")
-    assert not recent.is_deleted("k0")
-    assert recent.is_deleted("k20099")
+        recent.remember(f"k{number}", None)
+    assert recent.find("k0") is None
+    assert recent.find("k20099") is not None
     assert len(recent.below("")) == 20_000
 
 
-def test_what_was_done_counts_more_than_what_is_listed() -> None:
-    clock = Clock()
-    recent = RecentChanges(clock)
-    recent.wrote(meta("d/new"))
-    recent.deleted("d/old")
-    assert recent.etag("d/new", listed="") == '"e"'
-    assert recent.etag("d/old", listed='"o"') == ""
-    assert recent.etag("d/other", listed='"o"') == '"o"'
-    assert recent.exists("d/", listed=False)
-    assert not recent.exists("d/old", listed=True)
-    assert recent.exists("d/other", listed=True)
-    clock.now = 10.0
-    assert recent.etag("d/new", listed="") == ""
-    assert recent.etag("d/old", listed='"o"') == '"o"'
-    assert not recent.exists("d/", listed=False)
+def test_the_last_change_that_is_not_remembered_is_known(
+    recent: RecentChanges, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recent_module, "_MOST", 1)
+    for clock.now in (1.0, 2.0, 3.0):
+        recent.remember(f"at {clock.now}", None)
+    assert recent.forgotten == 2.0
+
+
+def test_what_is_below_a_directory(recent: RecentChanges) -> None:
+    """At any depth; neither what only begins like it, nor what is gone."""
+    for key in ("d/", "d/x", "d/e/y", "d2/z", "x"):
+        recent.remember(key, meta(key))
+    for key in ("d/e/", "d/e/f/", "d2/"):
+        recent.remember(key, meta(key, etag=""))
+    recent.remember("d/gone", None)
+    assert recent.written_below("d/") == {"d/", "d/x", "d/e/y"}
+    assert recent.unmarked_below("d/") == {"d/e/", "d/e/f/"}
+    assert set(recent.below("d/")) == {"d/x", "d/e/", "d/gone"}
