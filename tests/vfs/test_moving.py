@@ -692,7 +692,7 @@ class EndlessStore:
         objects = tuple(self._meta(f"{prefix}{number:08}") for number in range(first, last))
         return ListPage(objects, (), objects[-1].key if last < self.count else "")
 
-    async def head_object(self, key: str) -> ObjectMeta:
+    async def find_object(self, key: str) -> ObjectMeta:
         return self._meta(key)
 
     async def put_object(self, key: str, body: bytes, **_: object) -> Stored:

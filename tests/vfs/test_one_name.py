@@ -152,6 +152,10 @@ class LateAnswers:
         async with self._late(key.startswith("n")):
             return await self._client.head_object(key)
 
+    async def find_object(self, key: str) -> ObjectMeta | None:
+        async with self._late(key.startswith("n")):
+            return await self._client.find_object(key)
+
     async def list_objects(self, prefix: str, **options: Any) -> ListPage:
         async with self._late(prefix.startswith("n") or not prefix):
             return await self._client.list_objects(prefix, **options)

@@ -91,6 +91,15 @@ class CosClient(MultipartClient):
 
         return await self._channel.call(request, read)
 
+    async def find_object(self, key: str) -> ObjectMeta | None:
+        """Describe an object, as `head_object` does; None if there is none."""
+        try:
+            return await self.head_object(key)
+        except StorageError as error:
+            if error.kind is not ErrorKind.NOT_FOUND:
+                raise
+            return None
+
     async def get_object(
         self, key: str, *, first: int = 0, last: int | None = None, if_match: str = ""
     ) -> ObjectBody:

@@ -170,7 +170,7 @@ class TreeMove:
         self._state.wrote(ObjectMeta(key=self._target, size=0, etag=etag, modified=now()))
 
     async def _is_claimed(self, claim: tuple[str, str]) -> bool:
-        marker = await self._find(self._target)
+        marker = await self._client.find_object(self._target)
         return marker is not None and claim in marker.options.metadata
 
     async def _take_marker_away(self) -> None:
@@ -206,7 +206,7 @@ class TreeMove:
     async def _copy_found(self, key: str) -> None:
         """Copy an object as it is now, if there is one."""
         with self._state.under_way.watch(key) as watch:
-            meta = await self._find(key)
+            meta = await self._client.find_object(key)
         if meta is not None and not watch.was_hidden:
             await self._copy_version(meta)
 
@@ -287,7 +287,7 @@ class TreeMove:
             is_encrypted_alike = encryption in ("", self._tree.rules.server_side_encryption)
             if copy is not None and is_copy(copy, source) and is_encrypted_alike:
                 return copy
-            copy = await self._find(key)
+            copy = await self._client.find_object(key)
             if copy is None or not is_copy(copy, source):
                 return None
             if encryption and copy.options.server_side_encryption != encryption:
@@ -323,7 +323,7 @@ class TreeMove:
         gone: set[str] = set()
 
         async def look(key: str) -> None:
-            meta = await self._find(key)
+            meta = await self._client.find_object(key)
             if meta is None:
                 gone.add(key)
             elif twin := await prove(meta, formers[key]):
@@ -379,20 +379,12 @@ class TreeMove:
             key = self._source + copy.key[len(self._target) :]
             source = page[key]
             if source is None or not is_copy(copy, source):
-                source = await self._find(key)
+                source = await self._client.find_object(key)
             return source if source is not None and is_copy(copy, source) else None
 
         return find
 
     # What both need
-
-    async def _find(self, key: str) -> ObjectMeta | None:
-        try:
-            return await self._client.head_object(key)
-        except StorageError as error:
-            if error.kind is not ErrorKind.NOT_FOUND:
-                raise
-            return None
 
     def _is_written(self, key: str) -> bool:
         """Whether this server has acknowledged that somebody stored an object there, just now."""

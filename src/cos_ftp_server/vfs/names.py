@@ -212,13 +212,7 @@ class Names:
 
     async def is_file(self, path: VirtualPath) -> bool:
         """Whether `path` is a file, even one that may still be taken back; one request."""
-        try:
-            await self._client.head_object(file_key(path, self._prefix))
-        except StorageError as error:
-            if error.kind is not ErrorKind.NOT_FOUND:
-                raise
-            return False
-        return True
+        return await self._client.find_object(file_key(path, self._prefix)) is not None
 
     async def is_directory(self, path: VirtualPath) -> bool:
         """Whether `path` is a directory; at most two requests, at once."""

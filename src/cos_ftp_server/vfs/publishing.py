@@ -249,13 +249,8 @@ class Publication:
         """Raise CHANGED if the file that this one was made of has been replaced or deleted."""
         if self._continues is None:
             return
-        try:
-            etag = (await self._client.head_object(self._key)).etag
-        except StorageError as error:
-            if error.kind is not ErrorKind.NOT_FOUND:
-                raise
-            etag = ""
-        if etag != self._continues:
+        there = await self._client.find_object(self._key)
+        if (there.etag if there else "") != self._continues:
             raise self._error(ErrorKind.CHANGED)
 
     async def complete(
@@ -339,11 +334,8 @@ class Publication:
             raise
 
     async def _delete_if_ours(self, creating: asyncio.Task[Stored]) -> None:
-        try:
-            meta = await self._client.head_object(self._key)
-        except StorageError as error:
-            if error.kind is not ErrorKind.NOT_FOUND:
-                raise
+        meta = await self._client.find_object(self._key)
+        if meta is None:
             return
         if _has_failed(creating):  # and what has come of it is not known
             is_ours = (meta.size, meta.crc64) == self._sent

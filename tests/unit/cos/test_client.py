@@ -90,6 +90,15 @@ class TestObjects:
         store.will(replies(404))
         assert (await failure(client.head_object("k"))).kind is ErrorKind.NOT_FOUND
 
+    async def test_what_is_found(self, client: CosClient, store: ScriptedStore) -> None:
+        """Nothing is an answer, and a refusal is none."""
+        store.will(replies(200, HEAD, b"12345"), replies(404), replies(403))
+        found = await client.find_object("k")
+        assert found is not None
+        assert found.key == "k"
+        assert await client.find_object("k") is None
+        assert (await failure(client.find_object("k"))).kind is ErrorKind.DENIED
+
     @pytest.mark.parametrize(
         ("headers", "detail"),
         [({"ETag": '"e"', "Last-Modified": "soon"}, "soon"), ({**HEAD, "ETag": ""}, "ETag")],
