@@ -8,7 +8,7 @@ know how anything is done, nor whose it is.
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import ErrorKind, StorageError
@@ -18,7 +18,12 @@ from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges
 from cos_ftp_server.vfs.turns import Turns
 from cos_ftp_server.vfs.under_way import UnderWay
 
-__all__ = ["BucketState"]
+__all__ = ["BucketState", "store_time"]
+
+
+def store_time() -> datetime:
+    """Return the time in the resolution of a store, for what it has just been made to do."""
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 class BucketState:
@@ -75,18 +80,18 @@ class BucketState:
         if self.is_deleted(key):
             self._recent.forget(key)
 
-    def lost_marker(self, directory: str, modified: datetime) -> None:
+    def lost_marker(self, directory: str) -> None:
         """Take note that the marker of a directory is gone, which may be there all the same."""
         if any(self.below(directory).values()):
-            self._note_directory(directory, modified)
+            self._note_directory(directory, store_time())
         else:
             self._recent.forget(directory)
 
-    def emptying(self, directory: str, modified: datetime) -> None:
+    def emptying(self, directory: str) -> None:
         """Take note that a directory has lost its marker, and counts as there until `emptied`."""
-        self._note_directory(directory, modified)
+        self._note_directory(directory, store_time())
 
-    def emptied(self, directory: str, modified: datetime, *, is_gone: bool) -> None:
+    def emptied(self, directory: str, *, is_gone: bool) -> None:
         """Take note that all has been taken away from a directory and from those below it.
 
         Those in which something was written stay, and what has been written as a marker. Unless it
@@ -96,19 +101,19 @@ class BucketState:
         for key in sorted({*known, directory}, key=len, reverse=True):
             there = self.find(key)
             if there is None or not there.etag:
-                self.lost_marker(key, modified)
+                self.lost_marker(key)
                 if is_gone and self.find(key) is None:
                     self._recent.remember(key, None)
         self._recent.forgotten = self.now()
 
-    def lost_entry(self, key: str, modified: datetime) -> None:
+    def lost_entry(self, key: str) -> None:
         """Take it that the directories above `key` may be gone with it.
 
         Those stay that have a marker, or something else that is known.
         """
         for directory in prefixes_above(key):
             if (there := self.find(directory)) is not None and not there.etag:
-                self.lost_marker(directory, modified)
+                self.lost_marker(directory)
 
     def _note_directory(self, directory: str, modified: datetime) -> None:
         meta = ObjectMeta(key=directory, size=0, etag="", modified=modified)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, overload
 
 from cos_ftp_server.errors import ErrorKind, StorageError
 
-__all__ = ["all_ended", "dismiss", "first_success", "for_each", "together"]
+__all__ = ["all_ended", "dismiss", "first_success", "for_each", "ready", "together"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -82,6 +82,13 @@ async def for_each(
             await asyncio.wait(tasks, timeout=settle_s)
         finally:
             await dismiss(*tasks)
+
+
+def ready(result: _Result) -> asyncio.Future[_Result]:
+    """Return a future that has ended with `result`, where another one would still be awaited."""
+    future: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
+    future.set_result(result)
+    return future
 
 
 async def all_ended(*futures: asyncio.Future[Any]) -> None:

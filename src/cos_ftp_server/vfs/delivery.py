@@ -19,7 +19,8 @@ __all__ = ["Delivery", "MissingCrc"]
 _log = logging.getLogger(__name__)
 
 _ATTEMPTS = 4
-"""How often a body is sent again after a wrong checksum, or a complete settled."""
+"""How often a body is sent, the first time included, until its checksum is right or what has become
+of it is clear; and how often a complete is."""
 
 _PAUSE_S = 0.2  # doubled each time, with full jitter
 
@@ -43,9 +44,9 @@ class Delivery:
     def __init__(
         self, client: CosClient, key: str, options: ObjectOptions, missing_crc: MissingCrc
     ) -> None:
-        self._client = client
-        self._key = key
-        self._options = options
+        self.client = client
+        self.key = key
+        self.options = options
         self._missing_crc = missing_crc
         self._can_look = True
         self.is_unclear = False
@@ -77,10 +78,10 @@ class Delivery:
         is_wrong = False
         try:
             for _ in range(_ATTEMPTS):
-                stored = await self._client.put_object(
-                    self._key,
+                stored = await self.client.put_object(
+                    self.key,
                     body,
-                    options=self._options,
+                    options=self.options,
                     forbid_overwrite=forbid and not is_wrong,  # a wrong one is our own
                     md5=md5,
                 )
@@ -90,7 +91,7 @@ class Delivery:
             raise self._error(ErrorKind.INTEGRITY)
         except StorageError as error:
             if is_wrong:
-                await self._client.delete_object(self._key)
+                await self.client.delete_object(self.key)
             elif error.temporary and (there := await self._look(len(body), crc)):
                 return there
             raise
@@ -107,7 +108,7 @@ class Delivery:
         """Make the parts the object; without a `crc`, the size is all that can be compared."""
         stored = await self._settle(upload_id, parts, size, crc, forbid)
         if not await self._agrees(stored, size, crc):
-            await self._client.delete_object(self._key)
+            await self.client.delete_object(self.key)
             raise self._error(ErrorKind.INTEGRITY)
         return stored
 
@@ -122,8 +123,8 @@ class Delivery:
         """Complete, and when the answer does not say what happened, look at what is there."""
         for attempt in range(_ATTEMPTS):
             try:
-                return await self._client.complete_multipart(
-                    self._key, upload_id, parts, forbid_overwrite=forbid
+                return await self.client.complete_multipart(
+                    self.key, upload_id, parts, forbid_overwrite=forbid
                 )
             except StorageError as error:
                 is_gone = error.kind is ErrorKind.NO_UPLOAD
@@ -144,7 +145,7 @@ class Delivery:
         told = stored.crc64
         if told is None or crc is None:
             try:
-                meta = await self._client.head_object(self._key)
+                meta = await self.client.head_object(self.key)
             except StorageError as error:
                 if error.kind is not ErrorKind.NOT_FOUND:
                     raise
@@ -154,30 +155,30 @@ class Delivery:
             if told is None:
                 self._missing_crc.note()
             if meta.size != size:
-                _log.error("%r: sent %d bytes, stored %d", self._key, size, meta.size)
+                _log.error("%r: sent %d bytes, stored %d", self.key, size, meta.size)
                 return False
         if None not in (told, crc) and told != crc:
-            _log.error("%r: sent CRC64 %d, stored %d", self._key, crc, told)
+            _log.error("%r: sent CRC64 %d, stored %d", self.key, crc, told)
             if await self._look(size, crc) is None:
                 return False
             # The object counts, not the answer.
-            _log.warning("%r: a second look has found the right CRC64, nothing is lost", self._key)
+            _log.warning("%r: a second look has found the right CRC64, nothing is lost", self.key)
         return True
 
     async def _look(self, size: int, crc: int | None) -> Stored | None:
         """Return the object if it is, beyond doubt, what was sent."""
         try:
-            meta = await self._client.head_object(self._key)
+            meta = await self.client.head_object(self.key)
         except StorageError as error:
             self._can_look = error.kind is ErrorKind.NOT_FOUND
-            _log.warning("cannot tell whether %r was stored: %s", self._key, error)
+            _log.warning("cannot tell whether %r was stored: %s", self.key, error)
             return None
         if crc is None or meta.size != size or meta.crc64 != crc:
             return None
         return Stored(etag=meta.etag, crc64=meta.crc64)
 
     def _error(self, kind: ErrorKind) -> StorageError:
-        return StorageError(kind, operation="upload", key=self._key, temporary=True)
+        return StorageError(kind, operation="upload", key=self.key, temporary=True)
 
 
 def _pause(attempt: int) -> float:

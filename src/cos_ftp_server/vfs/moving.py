@@ -23,9 +23,10 @@ from cos_ftp_server.cos.parse_error import classify
 from cos_ftp_server.cos.retry import RetryPolicy
 from cos_ftp_server.cos.types import DeleteFailure, ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
+from cos_ftp_server.vfs.bucket import store_time
 from cos_ftp_server.vfs.concurrency import for_each
 from cos_ftp_server.vfs.copying import copy_object, find_own_copy, is_copy
-from cos_ftp_server.vfs.tree import Tree, is_open, now
+from cos_ftp_server.vfs.tree import Tree, is_open
 
 __all__ = ["TreeMove"]
 
@@ -167,7 +168,7 @@ class TreeMove:
             may_be_own = error.kind is ErrorKind.EXISTS or error.temporary  # of an earlier try
             if not may_be_own or not await self._is_claimed(claim):
                 raise
-        self._state.wrote(ObjectMeta(key=self._target, size=0, etag=etag, modified=now()))
+        self._state.wrote(ObjectMeta(key=self._target, size=0, etag=etag, modified=store_time()))
 
     async def _is_claimed(self, claim: tuple[str, str]) -> bool:
         marker = await self._client.find_object(self._target)
@@ -175,9 +176,9 @@ class TreeMove:
 
     async def _take_marker_away(self) -> None:
         await self._client.delete_object(self._target)
-        self._state.lost_marker(self._target, now())
-        self._state.emptied(self._target, now(), is_gone=False)
-        self._state.lost_entry(self._target, now())
+        self._state.lost_marker(self._target)
+        self._state.emptied(self._target, is_gone=False)
+        self._state.lost_entry(self._target)
 
     # Copying
 
@@ -228,7 +229,7 @@ class TreeMove:
                 is_in_the_way = error.kind is ErrorKind.EXISTS and not self._is_written(key)
                 if not is_in_the_way or await find_own_copy(self._client, source, key) is None:
                     raise
-            self._state.filled(key, now())
+            self._state.filled(key, store_time())
         self._copied += 1
         self._has_marker |= is_marker
 
@@ -268,7 +269,7 @@ class TreeMove:
                 except StorageError as error:
                     _log.warning("directory marker left behind: %s", error)
                 else:
-                    self._state.lost_marker(self._target, now())
+                    self._state.lost_marker(self._target)
 
     async def _list_copies(self, previous: str) -> Mapping[str, ObjectMeta]:
         """Return what is listed at the target behind the copy of `previous`, more than a page."""
@@ -343,7 +344,7 @@ class TreeMove:
         finally:
             for key in gone.difference(written):
                 if key.endswith("/"):  # what lies in it may stay: the end of the move will tell
-                    self._state.emptying(key, now())
+                    self._state.emptying(key)
                 else:
                     self._state.deleted(key)
         if self._is_copied:

@@ -4,12 +4,12 @@ Owns what is asked before the first byte moves, and that whatever was not commit
 must not know how bytes are moved.
 """
 
-import asyncio
 from functools import partial
 
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
+from cos_ftp_server.vfs.concurrency import ready
 from cos_ftp_server.vfs.download import Download, ObjectRange
 from cos_ftp_server.vfs.listing import file_info
 from cos_ftp_server.vfs.names import Target, check_visible
@@ -112,7 +112,7 @@ class OpenWriter:
             self._engine,
             key,
             options,
-            _known(Target(key, beginning.meta.etag)) if beginning else tree.begin_look(path),
+            ready(Target(key, beginning.meta.etag)) if beginning else tree.begin_look(path),
             partial(tree.look_at_target, path),
             tree.state,
             may_replace=tree.rules.may_replace,
@@ -140,12 +140,6 @@ class OpenWriter:
         if size > meta.size:
             raise _beyond_end(self._path, size, meta.size)
         return Beginning(meta, size)
-
-
-def _known(target: Target) -> asyncio.Future[Target]:
-    found: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
-    found.set_result(target)
-    return found
 
 
 def _beyond_end(path: VirtualPath, offset: int, size: int) -> StorageError:

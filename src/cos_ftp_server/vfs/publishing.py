@@ -9,17 +9,15 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.retry import RetryPolicy
-from cos_ftp_server.cos.types import CompletedPart, ObjectMeta, ObjectOptions, Stored
+from cos_ftp_server.cos.types import CompletedPart, ObjectMeta, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import Confirmation
-from cos_ftp_server.vfs.bucket import BucketState
-from cos_ftp_server.vfs.concurrency import all_ended, dismiss
+from cos_ftp_server.vfs.bucket import BucketState, store_time
+from cos_ftp_server.vfs.concurrency import all_ended, dismiss, ready
 from cos_ftp_server.vfs.delivery import Delivery
 from cos_ftp_server.vfs.names import Target
 
@@ -42,33 +40,30 @@ says so; others wait for their turn that long."""
 
 
 class Publication:
-    """The end of one upload to `key`. Call `put` or `complete` once, and `take_back` if it fails.
+    """The end of one upload. Call `put` or `complete` once, and `take_back` if it fails.
 
-    `target` is the look at the name, which may still be under way; `look` takes another one when
-    that is too long ago to be believed. `continues` is the ETag of the
-    file that this one is made of, "" for none: if that is not so any more, CHANGED is raised.
+    `delivery` brings the object to its key. `target` is the look at the name, which may still be
+    under way; `look` takes another one when that is too long ago to be believed. `continues` is the
+    ETag of the file that this one is made of, "" for none: if that is not so any more, CHANGED is
+    raised.
     """
 
     def __init__(
         self,
-        client: CosClient,
-        key: str,
-        options: ObjectOptions,
+        delivery: Delivery,
         target: asyncio.Future[Target],
         look: Callable[[], Awaitable[Target]],
-        delivery: Delivery,
         state: BucketState,
         *,
         may_replace: bool,
         continues: str | None = None,
     ) -> None:
-        self._client = client
-        self._key = key
-        self._options = options
+        self._delivery = delivery
+        self._client = delivery.client
+        self._key = delivery.key
         self._target = target
         self._look = look
         self._looked_at = state.now()
-        self._delivery = delivery
         self._state = state
         self._may_replace = may_replace
         self._continues = continues
@@ -189,8 +184,7 @@ class Publication:
             return
         self._looked_at = self._state.now()
         target = await self._look()
-        self._target = asyncio.get_running_loop().create_future()
-        self._target.set_result(target)
+        self._target = ready(target)
         if refusal := target.refusal():
             raise refusal
 
@@ -239,9 +233,9 @@ class Publication:
                 key=self._key,
                 size=size,
                 etag=stored.etag,
-                modified=datetime.now(UTC).replace(microsecond=0),
+                modified=store_time(),
                 crc64=crc,
-                options=self._options,
+                options=self._delivery.options,
             )
         )
 

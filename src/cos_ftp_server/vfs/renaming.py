@@ -12,6 +12,7 @@ from functools import partial
 from cos_ftp_server.cos.types import ObjectMeta, ObjectOptions, Stored
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
+from cos_ftp_server.vfs.bucket import store_time
 from cos_ftp_server.vfs.concurrency import dismiss
 from cos_ftp_server.vfs.copying import copy_object, find_own_copy
 from cos_ftp_server.vfs.moving import TreeMove
@@ -24,7 +25,7 @@ from cos_ftp_server.vfs.paths import (
     name_of,
     parent_of,
 )
-from cos_ftp_server.vfs.tree import Tree, now
+from cos_ftp_server.vfs.tree import Tree
 
 __all__ = ["DirectoryRename", "FileRename"]
 
@@ -89,7 +90,13 @@ class FileRename:
             raise refusal
         self._is_copied = True
         tree.state.wrote(
-            ObjectMeta(key=key, size=meta.size, etag=stored.etag, modified=now(), crc64=meta.crc64)
+            ObjectMeta(
+                key=key,
+                size=meta.size,
+                etag=stored.etag,
+                modified=store_time(),
+                crc64=meta.crc64,
+            )
         )
 
     async def _take_away(self, key: str, refusal: StorageError) -> None:
@@ -170,7 +177,7 @@ class DirectoryRename:
                 await self._empty(move, old, written)
                 await self._keep_parent(old)
             except BaseException:
-                self._tree.state.lost_entry(old, now())
+                self._tree.state.lost_entry(old)
                 raise
 
     async def _empty(self, move: TreeMove, old: str, written: Collection[str]) -> None:
@@ -179,7 +186,7 @@ class DirectoryRename:
             await move.run()
             is_gone = not written
         finally:
-            self._tree.state.emptied(old, now(), is_gone=is_gone)
+            self._tree.state.emptied(old, is_gone=is_gone)
 
     async def _keep_parent(self, old: str) -> None:
         tree = self._tree

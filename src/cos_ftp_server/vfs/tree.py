@@ -7,7 +7,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from cos_ftp_server.cos.channel import was_not_begun
 from cos_ftp_server.cos.client import CosClient
@@ -15,25 +14,20 @@ from cos_ftp_server.cos.retry import RetryPolicy
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import VirtualPath
-from cos_ftp_server.vfs.bucket import BucketState
+from cos_ftp_server.vfs.bucket import BucketState, store_time
 from cos_ftp_server.vfs.cleanup import Cleanups
-from cos_ftp_server.vfs.concurrency import dismiss, together
+from cos_ftp_server.vfs.concurrency import dismiss, ready, together
 from cos_ftp_server.vfs.creation import CreationRules
 from cos_ftp_server.vfs.multipart import UploadRecords
 from cos_ftp_server.vfs.names import Names, Target
 from cos_ftp_server.vfs.paths import ROOT, directory_key, file_key, parent_of
 
-__all__ = ["Tree", "is_open", "now"]
+__all__ = ["Tree", "is_open"]
 
 _MADE_ONCE = frozenset({"delete object", "delete objects", "put object"})
 """The client's names of what it can be told to make once."""
 
 _log = logging.getLogger(__name__)
-
-
-def now() -> datetime:
-    """Return the time in the resolution of a store."""
-    return datetime.now(UTC).replace(microsecond=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +54,7 @@ class Tree:
     def begin_look(self, path: VirtualPath) -> asyncio.Future[Target]:
         """Return what `look_at_target` finds: known at once, as in most cases, or under way."""
         known = self.names.known_target(path)
-        if known is None:
-            return asyncio.create_task(self.look_at_target(path))
-        found: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
-        found.set_result(known)
-        return found
+        return asyncio.create_task(self.look_at_target(path)) if known is None else ready(known)
 
     async def look_at_target(self, path: VirtualPath) -> Target:
         """Look what is at `path`. Keys that may write but not list cannot see: they may create.
@@ -147,7 +137,7 @@ class Tree:
         key = directory_key(path, self.prefix)
         async with self.state.turns.turn(key):  # somebody may be about to delete it
             stored = await self.client.put_object(key, b"", options=self.rules.marker_options())
-            self.state.wrote(ObjectMeta(key=key, size=0, etag=stored.etag, modified=now()))
+            self.state.wrote(ObjectMeta(key=key, size=0, etag=stored.etag, modified=store_time()))
 
 
 def _changed(key: str) -> StorageError:

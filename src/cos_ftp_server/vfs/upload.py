@@ -43,7 +43,7 @@ _PARTS_IN_COMPANY = 2
 could fill again while it is warm: 8 uploads at once took a third less CPU, and not more time."""
 
 _ATTEMPTS = 4
-"""How often a part is sent again after a wrong checksum."""
+"""How often a part is sent, the first time included, until its checksum is right."""
 
 
 async def _no_doubt() -> None:
@@ -102,12 +102,9 @@ class Upload:
         is_whole = beginning is None and not appends
         self._attempt = state.attempts.begin(key, is_whole=is_whole)
         self._publication = Publication(
-            engine.client,
-            key,
-            options,
+            Delivery(engine.client, key, options, engine.missing_crc),
             target,
             look,
-            Delivery(engine.client, key, options, engine.missing_crc),
             state,
             may_replace=may_replace,
             continues=beginning.meta.etag if beginning else "" if appends else None,

@@ -62,7 +62,7 @@ def test_what_is_forgotten_early_makes_nothing_credible_that_was_not(
     monkeypatch.setattr(recent_module, "_MOST", 1)
     state.deleted("x")
     clock.now = 5.0
-    state.emptied("d/", datetime.now(UTC), is_gone=True)
+    state.emptied("d/", is_gone=True)
     state.deleted("y")
     assert state.complete_since == 5.0
 
