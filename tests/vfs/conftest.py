@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.retry import RetryPolicy
 from cos_ftp_server.cos.transport import Timeouts, create_transport
 from cos_ftp_server.cos.types import Credentials, StaticCredentials
-from cos_ftp_server.emulator import Emulator, EmulatorBucket, EmulatorConfig
+from cos_ftp_server.emulator import Emulator, EmulatorBucket, EmulatorConfig, Fault
 from cos_ftp_server.vfs import bucket, recent
 from cos_ftp_server.vfs.base import FileInfo, Receipt, VirtualPath
 from cos_ftp_server.vfs.bucket import BucketState
@@ -62,6 +63,9 @@ class World:
             assert reader.info.size - offset == sum(map(len, chunks))
         return b"".join(chunks)
 
+    async def rename(self, source: str, target: str) -> None:
+        await (await self.fs.prepare_rename(path(source))).to(path(target))
+
     async def entries(self, name: str) -> list[FileInfo]:
         return [entry async for page in self.fs.list_directory(path(name)) for entry in page]
 
@@ -70,6 +74,13 @@ class World:
 
     async def keys(self) -> list[str]:
         return [meta.key for meta in (await self.client.list_objects("")).objects]
+
+    def hold(self, operation: str, key: str | None = None, **fault: Any) -> asyncio.Event:
+        """Let the store hold such requests, all or those for `key`, until the event is set."""
+        hold = asyncio.Event()
+        matches = None if key is None else key.__eq__
+        self.emulator.faults.add(Fault(operation=operation, key=matches, hold=hold, **fault))
+        return hold
 
     async def appears(self, key: str) -> None:
         """Return once the store has `key`; a held request tells of no event."""

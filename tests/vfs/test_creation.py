@@ -26,10 +26,6 @@ async def options_of(world: World, key: str) -> ObjectOptions:
     return (await world.client.head_object(key)).options
 
 
-async def rename(world: World, source: str, target: str) -> None:
-    await (await world.fs.prepare_rename(path(source))).to(path(target))
-
-
 # Placement and type
 
 
@@ -76,7 +72,7 @@ async def test_no_content_type_by_name(world: World) -> None:
 async def test_the_content_type_follows_a_name(world: World) -> None:
     """As clients do that upload under another name first."""
     await world.store("/a.jpg.part", b"x")
-    await rename(world, "/a.jpg.part", "/a.jpg")
+    await world.rename("/a.jpg.part", "/a.jpg")
     assert (await options_of(world, "a.jpg")).content_type == "image/jpeg"
     assert await world.load("/a.jpg") == b"x"
 
@@ -84,7 +80,7 @@ async def test_the_content_type_follows_a_name(world: World) -> None:
 async def test_a_content_type_of_somebody_elses_choice_stays(world: World) -> None:
     chosen = ObjectOptions(content_type="image/x-chosen", metadata=(("camera", "7"),))
     await world.client.put_object("a.txt", b"x", options=chosen)
-    await rename(world, "/a.txt", "/a.jpg")
+    await world.rename("/a.txt", "/a.jpg")
     options = await options_of(world, "a.jpg")
     assert (options.content_type, options.metadata) == ("image/x-chosen", (("camera", "7"),))
 
@@ -104,7 +100,7 @@ async def test_metadata_survives_a_new_content_type(world: World) -> None:
         metadata=(("camera", "7"),),
     )
     await world.client.put_object("a.txt", b"x", options=mine)
-    await rename(world, "/a.txt", "/a.jpg")
+    await world.rename("/a.txt", "/a.jpg")
     assert await options_of(world, "a.jpg") == replace(mine, content_type="image/jpeg")
 
 
@@ -161,18 +157,17 @@ async def test_a_rename_does_not_replace(world: World) -> None:
     await world.store("/f", OLD)
     keeper = with_rules(world, NO_REPLACING)
     with pytest.raises(StorageError) as caught:
-        await rename(keeper, "/new", "/f")
+        await keeper.rename("/new", "/f")
     assert caught.value.kind is ErrorKind.EXISTS
     assert (await world.load("/f"), await world.load("/new")) == (OLD, b"new")
-    await rename(keeper, "/new", "/g")
+    await keeper.rename("/new", "/g")
     assert await world.keys() == ["f", "g"]
 
 
 async def test_a_rename_does_not_replace_what_appears_meanwhile(world: World) -> None:
     await world.store("/new", b"new")
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="CopyObject", hold=hold))
-    renaming = asyncio.create_task(rename(with_rules(world, NO_REPLACING), "/new", "/f"))
+    hold = world.hold("CopyObject")
+    renaming = asyncio.create_task(with_rules(world, NO_REPLACING).rename("/new", "/f"))
     await world.emulator.requests.wait_for("CopyObject")
     await world.client.put_object("f", OLD)
     hold.set()
@@ -194,8 +189,8 @@ async def test_everything_happens_below_the_prefix(world: World, inside: World) 
     await inside.store("/a/f", b"x")
     await inside.store("/../../g", b"y")
     await inside.fs.make_directory(path("/d"))
-    await rename(inside, "/a", "/b")
-    await rename(inside, "/g", "/b/g")
+    await inside.rename("/a", "/b")
+    await inside.rename("/g", "/b/g")
     assert await inside.names("/") == ["b/", "d/"]
     assert await inside.names("/b") == ["f", "g"]
     assert await inside.load("/b/g") == b"y"

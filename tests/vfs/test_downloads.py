@@ -150,12 +150,11 @@ async def test_reading_ahead_uses_several_connections_when_the_store_is_slow(wor
     load = asyncio.create_task(world.load("/f"))
     await world.emulator.requests.wait_for("GetObject")
     world.emulator.faults.remove(rule)
-    second = world.emulator.faults.add(Fault(operation="GetObject", hold=asyncio.Event()))
+    hold_others = world.hold("GetObject")
     hold.set()
     async with asyncio.timeout(10):
         await world.emulator.requests.wait_for("GetObject", count=3)
-    assert second.fault.hold is not None
-    second.fault.hold.set()
+    hold_others.set()
     assert await load == content
 
 

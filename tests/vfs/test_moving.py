@@ -21,7 +21,6 @@ from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs import moving, recent, resume
 from cos_ftp_server.vfs.bucket import BucketState
-from cos_ftp_server.vfs.cosfs import CosFileSystem
 from cos_ftp_server.vfs.creation import CreationRules
 from cos_ftp_server.vfs.moving import TreeMove
 from cos_ftp_server.vfs.names import Names
@@ -36,13 +35,9 @@ ALL_OPTIONS = ObjectOptions(
 )
 
 
-async def rename(fs: CosFileSystem, source: str, target: str) -> None:
-    await (await fs.prepare_rename(path(source))).to(path(target))
-
-
 async def failing_rename(world: World, source: str = "/d", target: str = "/e") -> StorageError:
     with pytest.raises(StorageError) as caught:
-        await rename(world.fs, source, target)
+        await world.rename(source, target)
     return caught.value
 
 
@@ -70,7 +65,7 @@ def moved(keys: Sequence[str]) -> list[str]:
 @pytest.mark.usefixtures("small_pages")
 async def test_a_tree_moves_for_two_requests_an_object(world: World, tree: list[str]) -> None:
     world.emulator.requests.clear()
-    await rename(world.fs, "/d", "/e")
+    await world.rename("/d", "/e")
     assert await world.keys() == moved(tree)
     asked = world.emulator.requests.operations()
     assert asked["CopyObject"] == len(tree)
@@ -82,7 +77,7 @@ async def test_a_tree_moves_for_two_requests_an_object(world: World, tree: list[
 async def test_all_options_survive(world: World) -> None:
     for key in ("d/", "d/f"):
         await world.client.put_object(key, b"", options=ALL_OPTIONS)
-    await rename(world.fs, "/d", "/e")
+    await world.rename("/d", "/e")
     for key in ("e/", "e/f"):
         assert (await world.client.head_object(key)).options == ALL_OPTIONS
     assert await world.keys() == ["e/", "e/f"]
@@ -100,7 +95,7 @@ def by_parts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_what_is_too_large_for_one_copy(world: World, name: str) -> None:
     content = random_bytes(4 * MIB)
     await world.client.put_object("d/large", content, options=ALL_OPTIONS)
-    await rename(world.fs, name, "/e" + name.removeprefix("/d"))
+    await world.rename(name, "/e" + name.removeprefix("/d"))
     assert world.emulator.requests.count("UploadPartCopy") == 4
     assert await world.load("/e/large") == content
     assert (await world.client.head_object("e/large")).options == ALL_OPTIONS
@@ -116,7 +111,7 @@ async def test_a_lost_answer_to_the_last_request_of_a_copy_by_parts(
     world.emulator.faults.add(
         Fault(operation="CompleteMultipartUpload", times=1, reset=True, after_commit=True)
     )
-    await rename(world.fs, name, "/e" + name.removeprefix("/d"))
+    await world.rename(name, "/e" + name.removeprefix("/d"))
     assert [key for key in await world.keys() if not key.endswith("/")] == ["e/large"]
 
 
@@ -128,9 +123,8 @@ async def test_a_copy_by_parts_that_is_broken_off_leaves_no_upload(
     world: World, operation: str
 ) -> None:
     await world.client.put_object("d/large", bytes(4 * MIB))
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation=operation, hold=hold, after_commit=True))
-    task = asyncio.create_task(rename(world.fs, "/d", "/e"))
+    hold = world.hold(operation, after_commit=True)
+    task = asyncio.create_task(world.rename("/d", "/e"))
     await world.emulator.requests.wait_for(operation)
     task.cancel()
     await asyncio.sleep(0)
@@ -181,7 +175,7 @@ async def test_one_copy_that_fails_undoes_all(world: World, tree: list[str], fau
     assert error.aftermath == "Nothing was renamed."
     assert await world.keys() == tree
     world.emulator.faults.remove(rule)
-    await rename(world.fs, "/d", "/e")  # and may be tried again at once
+    await world.rename("/d", "/e")  # and may be tried again at once
     assert await world.keys() == moved(tree)
 
 
@@ -189,16 +183,13 @@ async def test_an_answer_that_is_lost_is_no_failure(world: World, tree: list[str
     world.emulator.faults.add(
         Fault(operation="CopyObject", reset=True, after_commit=True, probability=0.5)
     )
-    await rename(world.fs, "/d", "/e")
+    await world.rename("/d", "/e")
     assert await world.keys() == moved(tree)
 
 
 async def test_a_file_that_somebody_deletes_meanwhile(world: World, tree: list[str]) -> None:
-    hold = asyncio.Event()
-    world.emulator.faults.add(
-        Fault(operation="CopyObject", key=lambda key: key == "e/07", hold=hold)
-    )
-    move = asyncio.create_task(rename(world.fs, "/d", "/e"))
+    hold = world.hold("CopyObject", "e/07")
+    move = asyncio.create_task(world.rename("/d", "/e"))
     await world.emulator.requests.wait_for("CopyObject", count=20)
     await world.client.delete_object("d/07")
     hold.set()
@@ -220,15 +211,13 @@ async def test_an_undo_that_fails_is_told(
 
 
 async def test_an_undo_goes_on_when_nobody_waits_for_it(world: World, tree: list[str]) -> None:
-    hold = asyncio.Event()
-    faults = world.emulator.faults
-    faults.add(
+    world.emulator.faults.add(
         Fault(
             operation="CopyObject", key=lambda key: key == "e/15", status=403, code="AccessDenied"
         )
     )
-    faults.add(Fault(operation="DeleteMultipleObjects", hold=hold))
-    task = asyncio.create_task(rename(world.fs, "/d", "/e"))
+    hold = world.hold("DeleteMultipleObjects")
+    task = asyncio.create_task(world.rename("/d", "/e"))
     await world.emulator.requests.wait_for("DeleteMultipleObjects")
     task.cancel()
     await asyncio.sleep(0)
@@ -240,10 +229,8 @@ async def test_an_undo_goes_on_when_nobody_waits_for_it(world: World, tree: list
 
 
 async def test_a_copy_that_hangs_leaves_time_for_the_undo(world: World, tree: list[str]) -> None:
-    world.emulator.faults.add(
-        Fault(operation="CopyObject", key=lambda key: key == "e/15", hold=asyncio.Event())
-    )
-    task = asyncio.create_task(rename(world.fs, "/d", "/e"))
+    world.hold("CopyObject", "e/15")
+    task = asyncio.create_task(world.rename("/d", "/e"))
     await world.emulator.requests.wait_for("CopyObject", count=20)
     task.cancel()
     async with asyncio.timeout(app._CLEANUP_SECONDS / 2):
@@ -256,13 +243,12 @@ async def test_a_copy_that_hangs_leaves_time_for_the_undo(world: World, tree: li
 
 async def test_of_two_renames_to_one_name_only_one_happens(world: World, tree: list[str]) -> None:
     await world.client.put_object("x/other", b"other")
-    others = world.another_file_system()
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="PutObject", key=lambda key: key == "e/", hold=hold))
+    others = [replace(world, fs=world.another_file_system()) for _ in range(2)]
+    hold = world.hold("PutObject", "e/")
     moves = [
-        asyncio.create_task(rename(world.fs, "/d", "/e")),
-        asyncio.create_task(rename(others, "/x", "/e")),
-        asyncio.create_task(rename(world.another_file_system(), "/d", "/e")),
+        asyncio.create_task(world.rename("/d", "/e")),
+        asyncio.create_task(others[0].rename("/x", "/e")),
+        asyncio.create_task(others[1].rename("/d", "/e")),
     ]
     await world.emulator.requests.wait_for("PutObject", "e/", count=3)
     hold.set()
@@ -290,13 +276,12 @@ async def test_a_claim_without_an_answer_is_kept(
             times=1,
         )
     )
-    await rename(world.fs, "/d", "/e")
+    await world.rename("/d", "/e")
     assert await world.keys() == moved(tree)
 
 
 async def test_a_claim_that_is_refused_leaves_what_is_there(world: World, tree: list[str]) -> None:
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="PutObject", hold=hold, times=1))
+    hold = world.hold("PutObject", times=1)
     move = asyncio.create_task(failing_rename(world))
     await world.emulator.requests.wait_for("PutObject", "e/")
     await world.client.put_object("e/", b"")
@@ -315,18 +300,10 @@ async def test_a_claim_that_nobody_waits_for_is_taken_back(
     after_commit: bool,
     answers: bool,
 ) -> None:
-    hold = asyncio.Event()
-    world.emulator.faults.add(
-        Fault(
-            operation="PutObject",
-            key=lambda key: key == "e/",
-            hold=hold,
-            after_commit=after_commit,
-        )
-    )
+    hold = world.hold("PutObject", "e/", after_commit=after_commit)
     if not answers:
         monkeypatch.setattr(moving, "_SETTLE_S", 0.1)
-    task = asyncio.create_task(rename(world.fs, "/d", "/e"))
+    task = asyncio.create_task(world.rename("/d", "/e"))
     await world.emulator.requests.wait_for("PutObject", "e/")
     if after_commit:
         await world.appears("e/")
@@ -339,7 +316,7 @@ async def test_a_claim_that_nobody_waits_for_is_taken_back(
     await world.cleanups.aclose(10)
     assert await world.keys() == tree
     world.emulator.faults.clear()
-    await rename(world.fs, "/d", "/e")  # the name is free
+    await world.rename("/d", "/e")  # the name is free
 
 
 # Deletes that fail, and what comes meanwhile
@@ -399,10 +376,7 @@ async def test_a_file_whose_delete_fails_is_told(world: World) -> None:
 
 
 async def test_a_new_file_at_the_old_name_stays(world: World, tree: list[str]) -> None:
-    hold = asyncio.Event()
-    world.emulator.faults.add(
-        Fault(operation="CopyObject", key=lambda key: key == "e/15", hold=hold)
-    )
+    hold = world.hold("CopyObject", "e/15")
     move = asyncio.create_task(failing_rename(world))
     await world.emulator.requests.wait_for("CopyObject", count=20)
     await world.client.put_object("d/new", b"new")
@@ -417,10 +391,7 @@ async def test_a_file_stored_while_others_are_looked_at_stays(
     world: World, tree: list[str]
 ) -> None:
     """Its name was looked at already, and the whole page is about to be deleted."""
-    hold = asyncio.Event()
-    world.emulator.faults.add(
-        Fault(operation="HeadObject", key=lambda key: key == "d/15", hold=hold)
-    )
+    hold = world.hold("HeadObject", "d/15")
     move = asyncio.create_task(failing_rename(world))
     await world.emulator.requests.wait_for("HeadObject", "d/03", ended=True)
     await world.store("/d/03", b"new")
@@ -433,9 +404,8 @@ async def test_a_file_stored_while_others_are_looked_at_stays(
 async def test_what_others_do_at_the_new_name_meanwhile_is_seen(
     world: World, tree: list[str]
 ) -> None:
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="DeleteMultipleObjects", hold=hold))
-    move = asyncio.create_task(rename(world.fs, "/d", "/e"))
+    hold = world.hold("DeleteMultipleObjects")
+    move = asyncio.create_task(world.rename("/d", "/e"))
     await world.emulator.requests.wait_for("DeleteMultipleObjects")
     await world.store("/e/03", b"much newer")
     await world.fs.delete_file(path("/e/04"))
@@ -444,15 +414,15 @@ async def test_what_others_do_at_the_new_name_meanwhile_is_seen(
     sizes = {entry.name: entry.size for entry in await world.entries("/e")}
     assert sizes["03"] == len(b"much newer")
     assert "04" not in sizes
-    await rename(world.fs, "/e", "/f")  # all of it
+    await world.rename("/e", "/f")  # all of it
 
 
 async def test_a_tree_that_moves_back_is_seen_at_once(world: World, tree: list[str]) -> None:
     names = await world.names("/d")
     world.emulator.faults.list_lag_s = 60
-    await rename(world.fs, "/d", "/e")
+    await world.rename("/d", "/e")
     assert await world.names("/e") == names
-    await rename(world.fs, "/e", "/d")
+    await world.rename("/e", "/d")
     assert await world.names("/d") == names
 
 
@@ -474,7 +444,7 @@ async def test_a_copy_that_has_no_place_and_cannot_be_taken_away_is_told(
     await world.client.put_object("e/x", b"2")
     world.emulator.faults.add(Fault(operation="DeleteObject", status=403, code="AccessDenied"))
     with pytest.raises(StorageError) as caught:
-        await rename(world.fs, "/f", "/e")
+        await world.rename("/f", "/e")
     assert caught.value.kind is ErrorKind.IS_DIRECTORY
     assert caught.value.aftermath == "There is a copy at the new name."
     assert "'e' has no place there, and stays" in caplog.text
@@ -484,8 +454,8 @@ async def test_a_copy_that_has_no_place_and_cannot_be_taken_away_is_told(
 async def test_a_directory_that_moved_away_leaves_its_name_free(world: World) -> None:
     await world.fs.make_directory(path("/d/made"))
     world.emulator.faults.list_lag_s = 60  # from now on listings show what there was
-    await rename(world.fs, "/d", "/e")
-    await rename(world.fs, "/e", "/d/made")
+    await world.rename("/d", "/e")
+    await world.rename("/e", "/d/made")
     assert await world.names("/d") == ["made/"]
     assert await world.names("/d/made") == ["made/"]
 
@@ -502,7 +472,7 @@ async def test_a_tree_moves_although_a_directory_is_listed_as_the_file_that_it_w
     else:
         await world.fs.delete_file(path("/d/x"))
     await world.store("/d/x/y", b"22")
-    await rename(world.fs, "/d", "/e")
+    await world.rename("/d", "/e")
     assert await world.load("/e/x/y") == b"22"
     world.emulator.faults.list_lag_s = 0
     assert "d/x/y" not in await world.keys()
@@ -514,9 +484,9 @@ async def test_a_directory_stays_when_all_in_it_moves_away_although_its_old_mark
     await world.fs.make_directory(path("/a"))
     await world.store("/a/f", b"1")
     world.emulator.faults.list_lag_s = 60
-    await rename(world.fs, "/a", "/b")
+    await world.rename("/a", "/b")
     await world.store("/a/d/x", b"22")
-    await rename(world.fs, "/a/d", "/c")
+    await world.rename("/a/d", "/c")
     world.emulator.faults.list_lag_s = 0
     assert await world.keys() == ["a/", "b/", "b/f", "c/x"]
 
@@ -524,10 +494,7 @@ async def test_a_directory_stays_when_all_in_it_moves_away_although_its_old_mark
 async def test_a_copy_that_somebody_deletes_before_its_source_stays(
     world: World, tree: list[str]
 ) -> None:
-    hold = asyncio.Event()
-    world.emulator.faults.add(
-        Fault(operation="CopyObject", key=lambda key: key == "e/15", hold=hold)
-    )
+    hold = world.hold("CopyObject", "e/15")
     move = asyncio.create_task(failing_rename(world))
     await world.appears("e/03")
     await world.client.delete_object("e/03")
@@ -537,9 +504,8 @@ async def test_a_copy_that_somebody_deletes_before_its_source_stays(
 
 
 async def test_a_move_that_deletes_already_goes_on(world: World, tree: list[str]) -> None:
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="DeleteMultipleObjects", hold=hold))
-    task = asyncio.create_task(rename(world.fs, "/d", "/e"))
+    hold = world.hold("DeleteMultipleObjects")
+    task = asyncio.create_task(world.rename("/d", "/e"))
     await world.emulator.requests.wait_for("DeleteMultipleObjects")
     task.cancel()
     await asyncio.sleep(0)
@@ -553,8 +519,8 @@ async def test_a_move_that_deletes_already_goes_on(world: World, tree: list[str]
 async def test_what_cannot_be_finished_in_time_is_logged(
     world: World, tree: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.emulator.faults.add(Fault(operation="DeleteMultipleObjects", hold=asyncio.Event()))
-    task = asyncio.create_task(rename(world.fs, "/d", "/e"))
+    world.hold("DeleteMultipleObjects")
+    task = asyncio.create_task(world.rename("/d", "/e"))
     await world.emulator.requests.wait_for("DeleteMultipleObjects")
     closing = asyncio.create_task(world.cleanups.aclose(0))
     with pytest.raises(asyncio.CancelledError):
@@ -566,9 +532,8 @@ async def test_what_cannot_be_finished_in_time_is_logged(
 
 async def test_a_file_rename_goes_on_when_nobody_waits_for_it(world: World) -> None:
     await world.store("/f", b"content")
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="CopyObject", hold=hold))
-    task = asyncio.create_task(rename(world.fs, "/f", "/g"))
+    hold = world.hold("CopyObject")
+    task = asyncio.create_task(world.rename("/f", "/g"))
     await world.emulator.requests.wait_for("CopyObject")
     task.cancel()
     await asyncio.sleep(0)
@@ -589,7 +554,7 @@ async def test_files_that_are_not_listed_yet_move_too(world: World, tree: list[s
         await world.store(f"/d/{name}", name.encode())
     await world.store("/d/05", b"newer")
     await world.fs.delete_file(path("/d/06"))
-    await rename(world.fs, "/d", "/e")
+    await world.rename("/d", "/e")
     world.emulator.faults.list_lag_s = 0
     left = {*moved(tree), "e/00a", "e/18a", "e/s/more", "e/t/new"} - {"e/06"}
     assert await world.keys() == sorted(left)
@@ -599,10 +564,7 @@ async def test_files_that_are_not_listed_yet_move_too(world: World, tree: list[s
 async def test_a_foreign_file_that_listings_do_not_show_yet_stays(
     world: World, tree: list[str]
 ) -> None:
-    hold = asyncio.Event()
-    world.emulator.faults.add(
-        Fault(operation="CopyObject", key=lambda key: key == "e/15", hold=hold)
-    )
+    hold = world.hold("CopyObject", "e/15")
     move = asyncio.create_task(failing_rename(world))
     await world.appears("e/03")
     world.emulator.faults.list_lag_s = 60
@@ -652,7 +614,7 @@ async def test_nothing_is_ever_lost(world: World, seed: int) -> None:
             names = (f"d/{chance.randrange(40):02}", f"d/new{number}", f"e/other{number}")
             await store(chance.choice(names), f"stored {number} of {seed}".encode())
 
-    move = asyncio.create_task(rename(world.fs, "/d", "/e"))
+    move = asyncio.create_task(world.rename("/d", "/e"))
     results = await asyncio.gather(move, disturb(), return_exceptions=True)
     assert not [r for r in results if isinstance(r, Exception) and not isinstance(r, StorageError)]
     world.emulator.faults.clear()

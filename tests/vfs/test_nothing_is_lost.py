@@ -51,10 +51,6 @@ async def learn_of_names(world: World) -> None:
     await world.store("/a", b"first of all")
 
 
-async def rename(fs: CosFileSystem, source: str, target: str) -> None:
-    await (await fs.prepare_rename(path(source))).to(path(target))
-
-
 async def test_a_body_that_the_store_refuses_costs_nobody_a_file(world: World) -> None:
     await world.store("/f", OLD)
     world.emulator.faults.add(Fault(operation="PutObject", status=400, code="BadDigest"))
@@ -128,8 +124,7 @@ async def test_a_client_that_comes_back_before_its_first_upload_is_taken_back(
 
     task = asyncio.create_task(first())
     await world.emulator.requests.wait_for("PutObject", "f", ended=True)
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="HeadObject", hold=hold, after_commit=True))
+    hold = world.hold("HeadObject", after_commit=True)
     again = asyncio.create_task(world.store("/f", content))
     is_gone.set()
     await world.emulator.requests.wait_for("HeadObject")
@@ -158,14 +153,13 @@ async def test_a_rename_whose_look_fails_goes_on_to_the_end_of_its_copy(
     """Else the copy would come later, over what others have stored since."""
     await world.store("/d/a", b"to be renamed")
     await world.store("/d/b", OLD)
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="CopyObject", hold=hold))
+    hold = world.hold("CopyObject")
 
     async def fail(*_: Any, **__: Any) -> bool:
         raise StorageError(ErrorKind.UNAVAILABLE, operation="list objects", temporary=True)
 
     monkeypatch.setattr(Names, "has_entries", fail)
-    renaming = asyncio.create_task(rename(world.fs, "/d/a", "/d/b"))
+    renaming = asyncio.create_task(world.rename("/d/a", "/d/b"))
     await world.emulator.requests.wait_for("CopyObject")
     storing = asyncio.create_task(world.another_account().store("/d/b", b"newer"))
     await world.emulator.requests.wait_for("CopyObject")
@@ -184,7 +178,7 @@ async def test_keys_that_may_not_list_may_rename_and_delete(world: World) -> Non
     for name in ("a", "b"):
         await world.client.put_object(f"d/{name}", b"1")
     world.emulator.faults.add(Fault(operation="ListObjects", status=403, code="AccessDenied"))
-    await rename(world.fs, "/d/a", "/d/c")
+    await world.rename("/d/a", "/d/c")
     await world.fs.delete_file(path("/d/b"))
     world.emulator.faults.clear()
     assert await world.keys() == ["d/", "d/c"]
@@ -324,9 +318,8 @@ async def test_a_question_that_was_asked_before_does_not_find_it_either(
 ) -> None:
     """The answer leaves the store when the file is there; it comes before or after that is over."""
     await learn_of_names(world)
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation=operation, hold=hold, times=1))
-    question = world.load("/f") if operation == "GetObject" else rename(world.fs, "/f", "/g")
+    hold = world.hold(operation, times=1)
+    question = world.load("/f") if operation == "GetObject" else world.rename("/f", "/g")
     asking = asyncio.create_task(question)
     await world.emulator.requests.wait_for(operation)
     pending = Pending(world, "/f")
@@ -476,8 +469,7 @@ async def test_a_file_that_is_there_is_seen_while_it_is_replaced_blindly(world: 
     await world.store("/f", OLD)
     blind = world.another_file_system()
     world.emulator.faults.add(Fault(operation="ListObjects", status=403, code="AccessDenied"))
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="PutObject", hold=hold, times=1))
+    hold = world.hold("PutObject", times=1)
     replacing = asyncio.create_task(replace(world, fs=blind).store("/f", b"new"))
     await world.emulator.requests.wait_for("PutObject", "f", count=2)
     assert (await blind.stat_file(path("/f"))).size == len(OLD)
@@ -500,8 +492,7 @@ async def test_a_new_file_is_taken_back_even_if_the_store_is_away_for_a_while(
 async def test_a_file_that_is_replaced_late_comes_before_what_is_stored_next(world: World) -> None:
     """The client of the first one goes while the store takes its time."""
     await world.store("/f", OLD)
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="PutObject", hold=hold, times=1))
+    hold = world.hold("PutObject", times=1)
     first = asyncio.create_task(world.store("/f", b"first"))
     await world.emulator.requests.wait_for("PutObject", "f", count=2)
     first.cancel()
@@ -519,8 +510,7 @@ async def test_a_put_that_takes_too_long_is_told(
     """It may be carried out when nobody waits for it any more."""
     monkeypatch.setattr(publishing, "_PUT_PATIENCE_S", 0.05)
     await world.store("/f", OLD)
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="PutObject", hold=hold))
+    hold = world.hold("PutObject")
     storing = asyncio.create_task(world.store("/f", b"new"))
     await world.emulator.requests.wait_for("PutObject", "f", count=2)
     storing.cancel()
@@ -544,8 +534,7 @@ async def test_who_is_gone_before_its_turn_has_come_sends_nothing(
             await writer.write(b"second")
             await writer.commit(doubt_or_hang)
 
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="PutObject", hold=hold))
+    hold = world.hold("PutObject")
     first = asyncio.create_task(world.store("/f", b"first"))
     await world.emulator.requests.wait_for("PutObject")
     waiting = asyncio.create_task(second())
@@ -563,8 +552,7 @@ async def test_who_is_gone_before_its_turn_has_come_sends_nothing(
 
 async def test_a_source_stored_anew_during_its_rename_stays(world: World) -> None:
     await world.store("/a", b"first")
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="CopyObject", hold=hold, after_commit=True))
+    hold = world.hold("CopyObject", after_commit=True)
     pending = await world.fs.prepare_rename(path("/a"))
     move = asyncio.create_task(pending.to(path("/b")))
     await world.emulator.requests.wait_for("CopyObject")
@@ -599,9 +587,8 @@ async def test_a_source_stored_anew_during_its_rename_stays_even_if_that_is_forg
     clock = Clock()
     mine = world.with_memory(BucketState(clock))
     await mine.store("/d/a", b"first")
-    hold = asyncio.Event()
     world.emulator.requests.clear()
-    world.emulator.faults.add(Fault(operation="ListObjects", hold=hold))
+    hold = world.hold("ListObjects")
     pending = await mine.fs.prepare_rename(path("/d/a"))
     move = asyncio.create_task(pending.to(path("/d/b")))
     await world.emulator.requests.wait_for("ListObjects")
@@ -624,9 +611,8 @@ async def test_a_file_stored_anew_stays_even_if_that_is_forgotten_before_its_dir
     mine = world.with_memory(BucketState(clock))
     for name in ("a", "b"):
         await world.client.put_object(f"d/{name}", name.encode())
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="HeadObject", key="d/b".__eq__, hold=hold))
-    move = asyncio.create_task(rename(mine.fs, "/d", "/e"))
+    hold = world.hold("HeadObject", "d/b")
+    move = asyncio.create_task(mine.rename("/d", "/e"))
     await world.emulator.requests.wait_for("HeadObject", "d/a", ended=True)
     await mine.store("/d/a", b"second")
     forget(mine.state, clock)
@@ -646,11 +632,8 @@ async def test_a_file_stored_anew_during_the_rename_of_its_directory_stays(
 ) -> None:
     await world.store("/d/a", b"first")
     await world.store("/d/b", b"b")
-    hold = asyncio.Event()
-    world.emulator.faults.add(
-        Fault(operation="CopyObject", key=lambda key: key == "e/b", hold=hold)
-    )
-    move = asyncio.create_task(rename(world.fs, "/d", "/e"))
+    hold = world.hold("CopyObject", "e/b")
+    move = asyncio.create_task(world.rename("/d", "/e"))
     await world.appears("e/a")
     if by_whom == "this gateway":
         await world.store("/d/a", b"second")
@@ -667,9 +650,8 @@ async def test_a_file_that_appears_at_the_target_of_a_directory_rename_stays(
     world: World,
 ) -> None:
     await world.store("/d/a", b"source")
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="CopyObject", hold=hold))
-    move = asyncio.create_task(rename(world.fs, "/d", "/e"))
+    hold = world.hold("CopyObject")
+    move = asyncio.create_task(world.rename("/d", "/e"))
     await world.emulator.requests.wait_for("CopyObject")
     await world.store("/e/a", b"somebody else's")
     hold.set()
@@ -683,17 +665,8 @@ async def test_a_file_that_appears_at_the_target_of_a_directory_rename_stays(
 async def test_the_undo_of_a_directory_rename_takes_only_its_own_copies(world: World) -> None:
     for name in ("a", "z"):
         await world.store(f"/d/{name}", name.encode())
-    hold = asyncio.Event()
-    world.emulator.faults.add(
-        Fault(
-            operation="CopyObject",
-            key=lambda key: key == "e/z",
-            hold=hold,
-            status=403,
-            code="AccessDenied",
-        )
-    )
-    move = asyncio.create_task(rename(world.fs, "/d", "/e"))
+    hold = world.hold("CopyObject", "e/z", status=403, code="AccessDenied")
+    move = asyncio.create_task(world.rename("/d", "/e"))
     await world.appears("e/a")
     await world.store("/e/a", b"somebody else's")
     hold.set()
@@ -715,8 +688,7 @@ async def test_a_missing_crc_is_made_up_for_by_the_size(world: World) -> None:
 
 async def test_a_complete_that_has_begun_goes_on_to_its_outcome(world: World) -> None:
     await world.store("/f", OLD)
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="CompleteMultipartUpload", hold=hold))
+    hold = world.hold("CompleteMultipartUpload")
     upload = asyncio.create_task(world.store("/f", bytes(3 * MIB)))
     await world.emulator.requests.wait_for("CompleteMultipartUpload")
     upload.cancel()
@@ -733,7 +705,7 @@ async def test_after_a_directory_rename_both_names_tell_the_truth_at_once(world:
     await world.fs.delete_file(path("/b/f"))
     await world.fs.remove_directory(path("/b"))
     world.emulator.faults.list_lag_s = 60
-    await rename(world.fs, "/a", "/b")
+    await world.rename("/a", "/b")
     assert await world.names("/b") == ["f"]
     with pytest.raises(StorageError) as caught:
         await world.names("/a")
@@ -762,7 +734,7 @@ async def test_a_path_may_be_as_deep_as_a_key_is_long(world: World) -> None:
     directory = "/" + "a/" * 424
     await world.store(f"{directory}x", b"deep")
     assert await world.load(f"{directory}x") == b"deep"
-    await rename(world.fs, f"{directory}x", f"{directory}y")
+    await world.rename(f"{directory}x", f"{directory}y")
     assert await world.names(directory) == ["y"]
 
 

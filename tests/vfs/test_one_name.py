@@ -36,10 +36,6 @@ class Making:
         return self.words
 
 
-async def rename(world: World, source: str, target: str) -> None:
-    await (await world.fs.prepare_rename(path(source))).to(path(target))
-
-
 LARGE = bytes(2 * MIB)
 
 FILE = [
@@ -54,7 +50,7 @@ FILE = [
         ErrorKind.IS_DIRECTORY,
     ),
     Making(
-        "renamed file", lambda w: rename(w, "/a", "/n"), "CopyObject", "n", ErrorKind.IS_DIRECTORY
+        "renamed file", lambda w: w.rename("/a", "/n"), "CopyObject", "n", ErrorKind.IS_DIRECTORY
     ),
 ]
 DIRECTORY = [
@@ -80,13 +76,13 @@ DIRECTORY = [
     ),
     Making(
         "renamed child",
-        lambda w: rename(w, "/b", "/n/c"),
+        lambda w: w.rename("/b", "/n/c"),
         "CopyObject",
         "n/c",
         ErrorKind.NOT_DIRECTORY,
     ),
     Making(
-        "renamed directory", lambda w: rename(w, "/d", "/n"), "CopyObject", "n/c", ErrorKind.EXISTS
+        "renamed directory", lambda w: w.rename("/d", "/n"), "CopyObject", "n/c", ErrorKind.EXISTS
     ),
 ]
 PAIRS = list(chain(product(FILE, DIRECTORY), product(DIRECTORY, FILE)))
@@ -99,13 +95,6 @@ async def two(world: World) -> tuple[World, World]:
     await world.store("/b", b"file")
     await world.store("/d/c", b"child")
     return world, world.another_account()
-
-
-def held(world: World, operation: str, key: str, **fault: Any) -> asyncio.Event:
-    """Let the store hold such requests until the event is set."""
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation=operation, key=key.__eq__, hold=hold, **fault))
-    return hold
 
 
 async def refusal_of(making: Awaitable[object]) -> ErrorKind | None:
@@ -128,7 +117,7 @@ async def is_one(world: World) -> None:
 @pytest.mark.parametrize(("first", "second"), PAIRS, ids=str)
 async def test_while_one_is_made(two: tuple[World, World], first: Making, second: Making) -> None:
     world, other = two
-    hold = held(world, first.operation, first.key, times=1)
+    hold = world.hold(first.operation, first.key, times=1)
     making = asyncio.create_task(first.make(world))
     await world.emulator.requests.wait_for(first.operation, first.key)
     await is_refused(second.make(other), second.refusal)
@@ -205,11 +194,10 @@ async def test_a_copy_that_the_look_finds_is_no_file_that_may_be_replaced(
     mine = replace(world, fs=world.another_file_system())
     pending = await mine.fs.prepare_rename(path("/a"))
     keys = await world.keys()
-    hold = asyncio.Event()
-    faults = world.emulator.faults
-    faults.add(Fault(operation="ListObjects", hold=hold, times=1))
+    hold = world.hold("ListObjects", times=1)
     if is_lost:
-        faults.add(Fault(operation="CopyObject", reset=True, after_commit=True, times=1))
+        lost = Fault(operation="CopyObject", reset=True, after_commit=True, times=1)
+        world.emulator.faults.add(lost)
     renaming = asyncio.create_task(pending.to(path(target)))
     await world.emulator.requests.wait_for(
         "CopyObject", target[1:], count=2 if is_lost else 1, ended=True
@@ -256,7 +244,7 @@ async def test_a_directory_that_got_a_file_during_its_move_stays(
         return page
 
     with patch.object(world.client, "list_objects", list_late):
-        await rename(world, "/n", "/m")
+        await world.rename("/n", "/m")
     await is_refused(other.store("/n/o", b"file"), ErrorKind.IS_DIRECTORY)
     await is_refused(other.store("/n", b"file"), ErrorKind.IS_DIRECTORY)
     assert await world.names("/n") == ["o/"]
@@ -274,7 +262,7 @@ async def test_a_directory_that_keeps_a_file_after_its_move_stays(
         Fault(operation="HeadObject", key="n/stays".__eq__, status=403, code="AccessDenied")
     )
     with pytest.raises(StorageError):
-        await rename(world, "/n", "/m")
+        await world.rename("/n", "/m")
     assert await world.keys() == ["a", "b", "d/c", "m/", "m/stays", "n/stays"]
     await is_refused(other.store("/n", b"file"), ErrorKind.IS_DIRECTORY)
 
@@ -285,7 +273,7 @@ async def test_a_tree_that_was_moved_leaves_no_directory_to_be_seen(
     world, other = two
     await world.fs.make_directory(path("/n/o/p"))
     await world.store("/n/o/q", b"")
-    await rename(world, "/n", "/m")
+    await world.rename("/n", "/m")
     for name in ("/n/o/p", "/n/o", "/n"):
         await other.store(name, b"file")
         await other.fs.delete_file(path(name))
@@ -299,9 +287,8 @@ async def test_a_directory_whose_files_go_before_its_move_has_ended_stays(
     """A reader takes the only file away; there was no marker at the old name, nor is one needed."""
     world, other = two
     await world.client.put_object("n/c", b"only")
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="DeleteMultipleObjects", hold=hold))
-    move = asyncio.create_task(rename(world, "/n", "/m"))
+    hold = world.hold("DeleteMultipleObjects")
+    move = asyncio.create_task(world.rename("/n", "/m"))
     await world.emulator.requests.wait_for("DeleteMultipleObjects")
     await other.fs.delete_file(path("/m/c"))
     hold.set()
@@ -315,8 +302,8 @@ async def test_a_directory_whose_last_file_goes_with_its_marker_stays(
     """It gets another marker, once the first one is gone."""
     world, other = two
     await world.client.put_object("n/c", b"only")
-    hold = held(world, "DeleteObject", "m/")
-    move = asyncio.create_task(rename(world, "/n", "/m"))
+    hold = world.hold("DeleteObject", "m/")
+    move = asyncio.create_task(world.rename("/n", "/m"))
     await world.emulator.requests.wait_for("DeleteObject", "m/")
     world.emulator.requests.clear()
     deleting = asyncio.create_task(other.fs.delete_file(path("/m/c")))
@@ -341,8 +328,8 @@ async def test_a_file_named_like_a_directory_that_comes_with_a_move(
         "after": ("CopyObject", "n/z"),
     }[moment]
     world.emulator.faults.list_lag_s = 60  # so that only this server's memory tells
-    hold = held(world, operation, key)
-    move = asyncio.create_task(rename(world, "/m", "/n"))
+    hold = world.hold(operation, key)
+    move = asyncio.create_task(world.rename("/m", "/n"))
     await world.emulator.requests.wait_for(operation, key)
     if moment == "after":
         await world.emulator.requests.wait_for("CopyObject", "n/o/c", ended=True)
@@ -365,8 +352,8 @@ async def test_a_directory_named_like_a_file_that_comes_with_a_move(
     world, other = two
     await world.client.put_object("m/o", b"file")
     operation, key = ("PutObject", "n/") if moment == "before" else ("CopyObject", "n/o")
-    hold = held(world, operation, key)
-    move = asyncio.create_task(rename(world, "/m", "/n"))
+    hold = world.hold(operation, key)
+    move = asyncio.create_task(world.rename("/m", "/n"))
     await world.emulator.requests.wait_for(operation, key)
     refusal = await refusal_of(other.fs.make_directory(path("/n/o")))
     hold.set()
@@ -389,7 +376,7 @@ async def test_a_move_that_fails_leaves_no_directory_to_be_seen_that_is_gone(
     world.emulator.faults.add(
         Fault(operation="HeadObject", key="n/stays".__eq__, status=403, code="AccessDenied")
     )
-    await is_refused(rename(world, "/n", "/m"), ErrorKind.DENIED)
+    await is_refused(world.rename("/n", "/m"), ErrorKind.DENIED)
     assert await other.names("/n") == ["stays"]
     await other.store("/n/o", b"file")
 
@@ -400,11 +387,8 @@ async def test_a_name_whose_move_was_undone_is_a_directory_if_it_got_a_file_long
     clock = Clock()
     world = two[0].with_memory(BucketState(clock))
     await world.client.put_object("m/z", b"last")
-    hold = asyncio.Event()
-    world.emulator.faults.add(
-        Fault(operation="CopyObject", hold=hold, status=403, code="AccessDenied")
-    )
-    move = asyncio.create_task(rename(world, "/m", "/n"))
+    hold = world.hold("CopyObject", status=403, code="AccessDenied")
+    move = asyncio.create_task(world.rename("/m", "/n"))
     await world.emulator.requests.wait_for("CopyObject")
     await world.store("/n/o/c", b"child")
     clock.now = LIFETIME_S
@@ -421,9 +405,8 @@ async def test_a_name_that_was_moved_away_is_a_directory_if_it_got_a_file_long_a
     clock = Clock()
     world = two[0].with_memory(BucketState(clock))
     await world.client.put_object("n/c", b"child")
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="DeleteMultipleObjects", hold=hold))
-    move = asyncio.create_task(rename(world, "/n", "/m"))
+    hold = world.hold("DeleteMultipleObjects")
+    move = asyncio.create_task(world.rename("/n", "/m"))
     await world.emulator.requests.wait_for("DeleteMultipleObjects")
     await world.store("/n/o/late", b"late")
     clock.now = LIFETIME_S
@@ -444,7 +427,7 @@ async def test_names_that_were_directories_of_a_moved_one_are_free_at_once(
     await world.store("/n/file", b"file")
     await is_refused(world.store("/n/o", b"file"), ErrorKind.IS_DIRECTORY)
     assert await world.names("/n/p") == ["c"]
-    await rename(world, "/n", "/m")
+    await world.rename("/n", "/m")
     await world.store("/n/o", b"file")
     await world.store("/n/p", b"file")
     assert await world.names("/n") == ["o", "p"]
@@ -455,8 +438,8 @@ async def test_a_directory_that_is_made_anew_before_its_move_has_ended_is_seen_a
 ) -> None:
     world, other = two
     await world.client.put_object("n/c", b"only")
-    hold = held(world, "DeleteObject", "m/")
-    move = asyncio.create_task(rename(world, "/n", "/m"))
+    hold = world.hold("DeleteObject", "m/")
+    move = asyncio.create_task(world.rename("/n", "/m"))
     await world.emulator.requests.wait_for("DeleteObject", "m/")
     world.emulator.faults.list_lag_s = 60
     await other.fs.make_directory(path("/n"))
@@ -472,8 +455,8 @@ async def test_a_directory_that_is_moved_away_leaves_one_all_the_time(
     """The marker of the one above comes after the move, which has left nothing in it."""
     world, other = two
     await world.client.put_object("n/o/c", b"child")
-    hold = held(world, "PutObject", "n/")
-    move = asyncio.create_task(rename(world, "/n/o", "/m"))
+    hold = world.hold("PutObject", "n/")
+    move = asyncio.create_task(world.rename("/n/o", "/m"))
     await world.emulator.requests.wait_for("PutObject", "n/")
     await is_refused(other.store("/n", b"file"), ErrorKind.IS_DIRECTORY)
     hold.set()
@@ -522,7 +505,7 @@ async def test_directories_below_one_that_another_account_renamed_are_gone(
     other = world.another_account()
     await world.client.put_object(key, b"")
     await other.names("/n/o")
-    await rename(world, "/n", "/m")
+    await world.rename("/n", "/m")
     with pytest.raises(StorageError) as caught:
         await other.names("/n/o")
     assert caught.value.kind is ErrorKind.NOT_FOUND
@@ -535,7 +518,7 @@ async def test_a_directory_rename_that_was_undone_leaves_no_directories_above(
     await world.client.put_object("n/c", b"")
     world.emulator.faults.add(Fault(operation="CopyObject", status=403, code="AccessDenied"))
     with pytest.raises(StorageError):
-        await rename(world, "/n", "/m/o/p")
+        await world.rename("/n", "/m/o/p")
     assert await world.keys() == ["n/c"]
     assert await world.names("/") == ["n/"]
     await world.fs.make_directory(path("/m/o"))
@@ -546,6 +529,6 @@ async def test_what_another_tool_made_both_can_be_renamed_to(world: World) -> No
     for key in ("n", "n/c", "a"):
         await world.client.put_object(key, key.encode())
     await world.store("/n/c", b"new")
-    await rename(world, "/a", "/n")
+    await world.rename("/a", "/n")
     assert await world.load("/n") == b"a"
     assert await world.keys() == ["n", "n/c"]

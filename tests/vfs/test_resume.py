@@ -238,8 +238,7 @@ async def test_of_two_who_append_the_same_to_nothing_one_is_told(world: World) -
 
 async def test_an_upload_that_only_waits_for_its_turn_can_be_broken_off(world: World) -> None:
     await world.store("/f", random_bytes(2 * MIB))
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="CompleteMultipartUpload", hold=hold))
+    hold = world.hold("CompleteMultipartUpload")
     world.emulator.requests.clear()
     first = asyncio.create_task(resume(world, b"first", END))
     await world.emulator.requests.wait_for("CompleteMultipartUpload")
@@ -261,12 +260,11 @@ async def test_an_upload_that_only_waits_for_its_turn_can_be_broken_off(world: W
 async def test_what_is_stored_is_known_before_anybody_else_has_a_turn(world: World) -> None:
     """A rename that waits for its turn must see the new file, not delete it."""
     await world.store("/a", b"old")
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="CompleteMultipartUpload", hold=hold))
+    hold = world.hold("CompleteMultipartUpload")
     content = random_bytes(3 * MIB)
     upload = asyncio.create_task(world.store("/a", content))
     await world.emulator.requests.wait_for("CompleteMultipartUpload")
-    rename = asyncio.create_task(_rename(world))
+    rename = asyncio.create_task(world.rename("/a", "/b"))
     await world.emulator.requests.wait_for("CopyObject", ended=True)
     hold.set()
     await upload
@@ -275,19 +273,14 @@ async def test_what_is_stored_is_known_before_anybody_else_has_a_turn(world: Wor
     assert await world.load("/a") == content
 
 
-async def _rename(world: World, source: str = "/a", target: str = "/b") -> None:
-    await (await world.fs.prepare_rename(path(source))).to(path(target))
-
-
 async def test_a_rename_onto_a_file_that_is_being_appended_to(world: World) -> None:
     """Whoever publishes second sees what the first has done."""
     await world.store("/b", b"old")
     await world.store("/x", b"renamed")
     async with world.fs.open_writer(path("/b"), offset=END) as writer:
         await writer.write(b" and more")
-        hold = asyncio.Event()
-        world.emulator.faults.add(Fault(operation="CopyObject", hold=hold))
-        rename = asyncio.create_task(_rename(world, "/x", "/b"))
+        hold = world.hold("CopyObject")
+        rename = asyncio.create_task(world.rename("/x", "/b"))
         await world.emulator.requests.wait_for("CopyObject")
         commit = asyncio.create_task(writer.commit())
         hold.set()
@@ -303,9 +296,8 @@ async def test_a_source_that_others_replace_during_a_long_copy_stays(
 ) -> None:
     monkeypatch.setattr("cos_ftp_server.vfs.renaming._LONG_COPY_S", 0.0)
     await world.store("/a", b"old")
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="CopyObject", hold=hold, after_commit=True))
-    rename = asyncio.create_task(_rename(world))
+    hold = world.hold("CopyObject", after_commit=True)
+    rename = asyncio.create_task(world.rename("/a", "/b"))
     await world.appears("b")
     await world.client.put_object("a", b"new, from elsewhere")
     hold.set()
@@ -365,7 +357,7 @@ async def test_a_file_that_was_renamed_to_the_name_can_be_resumed(world: World) 
     await world.store("/f", b"old")
     await broken_off(world)
     await world.store("/g", b"other ")
-    await (await world.fs.prepare_rename(path("/g"))).to(path("/f"))
+    await world.rename("/g", "/f")
     await resume(world, b"rest", END)
     assert await world.load("/f") == b"other rest"
 

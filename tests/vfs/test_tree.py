@@ -22,10 +22,6 @@ async def refused(kind: ErrorKind, work: object) -> None:
     assert caught.value.kind is kind
 
 
-async def rename(fs: CosFileSystem, source: str, target: str) -> None:
-    await (await fs.prepare_rename(path(source))).to(path(target))
-
-
 # Looking
 
 
@@ -207,8 +203,7 @@ async def test_of_two_who_delete_a_file_at_the_same_time_one_is_told_that_it_did
 ) -> None:
     await world.store("/d/f", b"1")
     world.emulator.faults.list_lag_s = 60
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="DeleteObject", hold=hold, times=1))
+    hold = world.hold("DeleteObject", times=1)
     deleting = asyncio.create_task(world.fs.delete_file(path("/d/f")))
     await world.emulator.requests.wait_for("DeleteObject")
     other = world.another_account()
@@ -222,10 +217,7 @@ async def test_of_two_who_delete_a_file_at_the_same_time_one_is_told_that_it_did
 
 async def test_a_file_is_not_listed_while_it_is_deleted_and_is_if_that_fails(world: World) -> None:
     await world.store("/d/f", b"1")
-    hold = asyncio.Event()
-    world.emulator.faults.add(
-        Fault(operation="DeleteObject", hold=hold, status=403, code="AccessDenied")
-    )
+    hold = world.hold("DeleteObject", status=403, code="AccessDenied")
     deleting = asyncio.create_task(world.fs.delete_file(path("/d/f")))
     await world.emulator.requests.wait_for("DeleteObject")
     assert await world.names("/d") == []
@@ -239,8 +231,7 @@ async def test_a_file_that_is_stored_anew_while_it_is_deleted_is_listed_at_once(
     world: World,
 ) -> None:
     await world.store("/d/f", b"1")
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="HeadObject", hold=hold))
+    hold = world.hold("HeadObject")
     deleting = asyncio.create_task(world.fs.delete_file(path("/d/f")))
     await world.emulator.requests.wait_for("HeadObject")
     await world.store("/d/f", b"22")
@@ -252,8 +243,7 @@ async def test_a_file_that_is_stored_anew_while_it_is_deleted_is_listed_at_once(
 
 async def test_a_directory_that_is_removed_too_late_is_there(world: World) -> None:
     await world.fs.make_directory(path("/d"))
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="DeleteObject", hold=hold))
+    hold = world.hold("DeleteObject")
     removing = asyncio.create_task(world.fs.remove_directory(path("/d")))
     await world.emulator.requests.wait_for("DeleteObject")
     await world.store("/d/f", b"1")
@@ -270,9 +260,8 @@ async def test_a_delete_that_takes_long_is_remembered(world: World) -> None:
     mine = replace(world, fs=fs)
     await mine.store("/f", b"1")
     world.emulator.faults.list_lag_s = 60
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="CopyObject", hold=hold))
-    moving = asyncio.create_task(rename(fs, "/f", "/g"))
+    hold = world.hold("CopyObject")
+    moving = asyncio.create_task(mine.rename("/f", "/g"))
     await world.emulator.requests.wait_for("CopyObject")
     now = LIFETIME_S + 1
     hold.set()
@@ -333,7 +322,7 @@ async def test_removing_the_only_child_keeps_its_parent(world: World) -> None:
 
 async def test_rename_a_file(world: World) -> None:
     await world.store("/d/f", b"123")
-    await rename(world.fs, "/d/f", "/e/g")
+    await world.rename("/d/f", "/e/g")
     assert await world.load("/e/g") == b"123"
     assert await world.names("/") == ["d/", "e/"]
     await refused(ErrorKind.NOT_FOUND, world.fs.prepare_rename(path("/d/f")))
@@ -342,14 +331,14 @@ async def test_rename_a_file(world: World) -> None:
 async def test_rename_onto_a_file_replaces_it(world: World) -> None:
     await world.store("/a", b"new")
     await world.store("/b", b"old")
-    await rename(world.fs, "/a", "/b")
+    await world.rename("/a", "/b")
     assert await world.load("/b") == b"new"
     assert await world.keys() == ["b"]
 
 
 async def test_rename_onto_itself_changes_nothing(world: World) -> None:
     await world.store("/a", b"1")
-    await rename(world.fs, "/a", "/a")
+    await world.rename("/a", "/a")
     assert await world.load("/a") == b"1"
 
 
@@ -359,7 +348,7 @@ async def test_a_file_is_not_renamed_below_itself(world: World, is_listed: bool)
     if is_listed:
         assert await world.names("/d") == ["f"]
     with pytest.raises(StorageError) as caught:
-        await rename(world.fs, "/d/f", "/d/f/g")
+        await world.rename("/d/f", "/d/f/g")
     assert caught.value.kind is ErrorKind.NOT_DIRECTORY
     assert await world.keys() == ["d/f"]
 
@@ -369,7 +358,7 @@ async def test_a_copy_without_an_answer_is_not_in_its_own_way(world: World) -> N
     await world.store("/f", b"1")
     fault = Fault(operation="CopyObject", reset=True, after_commit=True, times=1)
     rule = world.emulator.faults.add(fault)
-    await rename(fs, "/f", "/g")
+    await replace(world, fs=fs).rename("/f", "/g")
     assert rule.hits == 1
     assert await world.keys() == ["g"]
 
@@ -381,8 +370,7 @@ async def test_rename_onto_a_name_that_cannot_be(world: World, target: str) -> N
     await world.store("/s", b"source")
     fresh = world.another_file_system()
     kind = ErrorKind.IS_DIRECTORY if target == "/d" else ErrorKind.NOT_DIRECTORY
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="CopyObject", hold=hold))
+    hold = world.hold("CopyObject")
     pending = await fresh.prepare_rename(path("/s"))
     world.emulator.requests.clear()
     move = asyncio.create_task(pending.to(path(target)))
@@ -399,7 +387,7 @@ async def test_rename_keeps_metadata_and_storage_class(world: World) -> None:
         content_type="text/x-test", storage_class="STANDARD_IA", metadata=(("note", "kept"),)
     )
     await world.client.put_object("a", b"1", options=options)
-    await rename(world.fs, "/a", "/b")
+    await world.rename("/a", "/b")
     assert (await world.client.head_object("b")).options == options
 
 
@@ -415,8 +403,7 @@ async def test_of_those_who_rename_a_file_at_the_same_time_one_succeeds(world: W
     """By renaming it they claim it: whoever succeeds has it for itself."""
     await world.store("/job", b"to do")
     claims = [await world.another_account().fs.prepare_rename(path("/job")) for _ in range(4)]
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="CopyObject", hold=hold, times=1))
+    hold = world.hold("CopyObject", times=1)
     first = asyncio.create_task(claims[0].to(path("/job.0")))
     await world.emulator.requests.wait_for("CopyObject")
     for number, claim in enumerate(claims[1:], start=1):
@@ -430,14 +417,14 @@ async def test_a_failed_copy_loses_nothing(world: World) -> None:
     await world.store("/a", b"1")
     world.emulator.faults.add(Fault(operation="CopyObject", status=200, code="InternalError"))
     with pytest.raises(StorageError):
-        await rename(world.fs, "/a", "/b")
+        await world.rename("/a", "/b")
     assert await world.load("/a") == b"1"
 
 
 async def test_rename_a_directory(world: World) -> None:
     for key in ("d/", "d/a", "d/s/b", "d/s/t/"):
         await world.client.put_object(key, key.encode() if not key.endswith("/") else b"")
-    await rename(world.fs, "/d", "/n/m")
+    await world.rename("/d", "/n/m")
     assert await world.keys() == ["n/m/", "n/m/a", "n/m/s/b", "n/m/s/t/"]
     assert await world.load("/n/m/s/b") == b"d/s/b"
     assert await world.names("/") == ["n/"]
@@ -445,7 +432,7 @@ async def test_rename_a_directory(world: World) -> None:
 
 async def test_rename_a_directory_with_many_files(world: World) -> None:
     await world.put_empty(f"d/{n:05}" for n in range(1200))
-    await rename(world.fs, "/d", "/e")
+    await world.rename("/d", "/e")
     assert len(await world.names("/e")) == 1200
     await refused(ErrorKind.NOT_FOUND, world.another_file_system().check_directory(path("/d")))
 
@@ -466,7 +453,7 @@ async def test_a_directory_goes_only_where_nothing_is(
     await world.store("/taken/f", b"")
     await world.store("/file", b"")
     keys = await world.keys()
-    await refused(kind, rename(world.fs, "/d", target))
+    await refused(kind, world.rename("/d", target))
     assert await world.keys() == keys
 
 
@@ -478,7 +465,7 @@ async def test_a_directory_rename_that_fails_half_way_loses_nothing(world: World
         Fault(operation="CopyObject", key=lambda key: key == "e/7", status=403, code="AccessDenied")
     )
     with pytest.raises(StorageError):
-        await rename(world.fs, "/d", "/e")
+        await world.rename("/d", "/e")
     assert await world.keys() == keys
 
 
@@ -486,11 +473,8 @@ async def test_a_client_that_leaves_during_a_rename(world: World) -> None:
     for number in range(20):
         await world.store(f"/d/{number}", b"")
     keys = await world.keys()
-    hold = asyncio.Event()
-    world.emulator.faults.add(
-        Fault(operation="CopyObject", key=lambda key: key == "e/7", hold=hold)
-    )
-    task = asyncio.create_task(rename(world.fs, "/d", "/e"))
+    hold = world.hold("CopyObject", "e/7")
+    task = asyncio.create_task(world.rename("/d", "/e"))
     await world.emulator.requests.wait_for("CopyObject", count=20)
     task.cancel()
     hold.set()

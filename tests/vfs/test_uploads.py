@@ -177,8 +177,7 @@ async def test_a_name_that_is_taken_otherwise(world: World, name: str, size: int
     await world.store("/d/f", OLD)
     other = replace(world, fs=world.another_file_system())
     kind = ErrorKind.IS_DIRECTORY if name == "/d" else ErrorKind.NOT_DIRECTORY
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="PutObject", hold=hold))
+    hold = world.hold("PutObject")
     world.emulator.requests.clear()
     upload = asyncio.create_task(other.store(name, bytes(size)))
     await world.emulator.requests.wait_for("ListObjects", ended=True)
@@ -498,8 +497,7 @@ async def test_an_abort_is_repeated_until_it_has_worked(world: World) -> None:
 
 async def test_a_client_that_is_cancelled_twice_still_leaves_nothing(world: World) -> None:
     """The clean-up goes on in the background, and the cleanups' owner waits for it."""
-    hold = asyncio.Event()
-    world.emulator.faults.add(Fault(operation="AbortMultipartUpload", hold=hold))
+    hold = world.hold("AbortMultipartUpload")
 
     async def upload() -> None:
         async with world.fs.open_writer(path("/f")) as writer:
