@@ -24,6 +24,7 @@ from cos_ftp_server.vfs.bucket import BucketState
 from cos_ftp_server.vfs.creation import CreationRules
 from cos_ftp_server.vfs.moving import TreeMove
 from cos_ftp_server.vfs.names import Names
+from tests.doubles.ftp_client import until
 from tests.vfs.conftest import MIB, World, path, random_bytes
 
 ALL_OPTIONS = ObjectOptions(
@@ -424,6 +425,27 @@ async def test_a_tree_that_moves_back_is_seen_at_once(world: World, tree: list[s
     assert await world.names("/e") == names
     await world.rename("/e", "/d")
     assert await world.names("/d") == names
+
+
+async def test_a_directory_that_is_removed_while_it_is_filled_is_known_to_be_there(
+    world: World,
+) -> None:
+    await world.client.put_object("d/f", b"1")
+    copied = world.hold("CopyObject", "e/f")
+    removed = world.hold("DeleteObject")
+    moving_there = asyncio.create_task(world.rename("/d", "/e"))
+    await world.emulator.requests.wait_for("CopyObject", "e/f")
+    removing = asyncio.create_task(world.another_account().fs.remove_directory(path("/e")))
+    await world.emulator.requests.wait_for("DeleteObject", "e/")
+    copied.set()
+    await until(lambda: not world.state.under_way.counts_as_deleted("e/"))
+    removed.set()
+    await removing  # as if it had come before
+    await moving_there
+    with pytest.raises(StorageError) as caught:
+        await world.store("/e", b"a file")
+    assert caught.value.kind is ErrorKind.IS_DIRECTORY
+    assert await world.load("/e/f") == b"1"
 
 
 async def test_a_directory_that_somebody_removes_first_is_not_renamed(world: World) -> None:

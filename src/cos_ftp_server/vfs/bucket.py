@@ -54,13 +54,16 @@ class BucketState:
 
     def wrote(self, meta: ObjectMeta) -> None:
         """Take note of an object (or a directory marker), and that its directories exist."""
-        self.under_way.wrote(meta.key)
         self.attempts.settle(meta.key)
         self._recent.remember(meta.key, meta)
         self.filled(meta.key, meta.modified)
 
     def filled(self, key: str, modified: datetime) -> None:
-        """Take note that the directories which hold `key` exist, with or without a marker."""
+        """Take note that the directories which hold `key` exist, with or without a marker.
+
+        Who is about to delete one of them is told.
+        """
+        self.under_way.wrote(key)
         for directory in prefixes_above(key):
             there = self.find(directory)
             if there is None or not there.etag:  # it is to be known as long as what lies in it
