@@ -27,6 +27,7 @@ class ErrorKind(enum.Enum):
     BAD_REQUEST = "request refused by the store"
     TOO_LARGE = "too large"
     INTEGRITY = "checksum or size mismatch"
+    DAMAGED = "damaged on the way from the store"
     UNAVAILABLE = "store not available"
     # What `vfs` adds.
     EXISTS = "already exists"

@@ -248,6 +248,22 @@ async def test_lftp_may_not_try_again_what_broke_off_just_now(
     assert (await client.store("a", b"new")).code == 226
 
 
+async def test_lftp_may_be_trying_again_after_a_failure_in_the_same_session(
+    log_in: Login,
+) -> None:
+    """As after 425, when it has sent something that never came."""
+    file_system = FailsInCommitFileSystem()
+    file_system.release.set()
+    file_system.interrupted.add(VirtualPath("/a"))
+    file_system.put("/a", b"old")
+    async with log_in(file_system) as client:
+        await client.expect("CLNT lftp/4.9.2", 200)
+        await client.expect("PWD", 257)
+        await client.expect("SIZE a", 213)
+        assert (await client.store("a", b"x")).code == 550
+        await client.expect("SIZE a", 550)
+
+
 async def test_lftp_may_go_on_when_it_is_not_known_that_anything_broke_off(
     client: RawClient, file_system: MemoryFileSystem
 ) -> None:

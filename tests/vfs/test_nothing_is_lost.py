@@ -147,6 +147,13 @@ async def test_a_new_file_is_taken_back_even_if_the_store_never_said_that_it_has
     assert await world.keys() == ["a"]
 
 
+async def test_what_adds_nothing_has_not_broken_off(world: World) -> None:
+    await world.store("/f", OLD)
+    async with world.fs.open_writer(path("/f"), offset=None) as writer:
+        await writer.commit()
+    assert not world.fs.is_interrupted(path("/f"))
+
+
 async def test_a_rename_whose_look_fails_goes_on_to_the_end_of_its_copy(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,8 +236,8 @@ async def test_what_breaks_off_at_the_end_is_known_to_have_broken_off(
     with pytest.raises(ConnectionError):
         await upload()
     assert world.fs.is_interrupted(path("/f"))
-    await world.store("/f", b"anew")
-    assert not world.fs.is_interrupted(path("/f"))
+    await world.store("/f", b"somebody else's")
+    assert world.fs.is_interrupted(path("/f"))  # that client may still try again
 
 
 @pytest.mark.parametrize("is_gone", [True, False])

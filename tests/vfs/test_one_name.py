@@ -464,6 +464,28 @@ async def test_a_directory_that_is_moved_away_leaves_one_all_the_time(
     await is_one(world)
 
 
+async def test_no_file_takes_the_name_of_a_directory_whose_removal_will_fail(
+    world: World,
+) -> None:
+    """Though it counts as deleted while that is tried."""
+    await world.client.put_object("d/", b"")
+    await world.client.put_object("d/f", b"1")
+    hold = world.hold("ListObjects", times=1)
+    removing = asyncio.create_task(world.fs.remove_directory(path("/d")))
+    await world.emulator.requests.wait_for("ListObjects")
+    async with world.another_account().fs.open_writer(path("/d")) as writer:
+        await writer.write(b"a file")
+        await world.emulator.requests.wait_for("ListObjects", ended=True)  # the other one
+        hold.set()
+        with pytest.raises(StorageError) as caught:
+            await removing
+        assert caught.value.kind is ErrorKind.NOT_EMPTY
+        with pytest.raises(StorageError) as caught:
+            await writer.commit()
+        assert caught.value.kind is ErrorKind.IS_DIRECTORY
+    assert await world.keys() == ["d/", "d/f"]
+
+
 async def test_a_directory_that_is_made_removed_and_filled_survives_listings_that_lag(
     two: tuple[World, World],
 ) -> None:

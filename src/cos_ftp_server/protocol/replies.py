@@ -128,7 +128,6 @@ SIZE_DIFFERS = Reply.of(426, "Fewer bytes came than announced.")  # RFC 959 sect
 TRANSFER_IN_PROGRESS = Reply.of(450, "Wait for the transfer to end.")  # RFC 959 section 4.2.2
 LOCAL_ERROR = Reply.of(451, "Internal error.")  # RFC 959 section 5.4
 CHANGED_MEANWHILE = Reply.of(451, "The file was changed during the transfer.")  # RFC 959 5.4
-DAMAGED_ON_THE_WAY = Reply.of(451, "What came from the store is damaged, try again.")  # RFC 959 5.4
 STORE_UNAVAILABLE = Reply.of(451, "Store not available, try again later.")  # RFC 959 5.4
 
 # 5yz: no.

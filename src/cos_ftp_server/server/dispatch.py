@@ -268,8 +268,10 @@ class Dispatcher:
             return replies.LOCAL_ERROR
         if isinstance(error, StorageError):
             exchange.failure = error
-        if exchange.must_fail_for_good and isinstance(error, StorageError | DataConnectionError):
-            reply = replies.for_good(reply)
+        if exchange.must_fail_for_good:
+            self._session.has_asked_directory = False  # it may be repeated from now on
+            if isinstance(error, StorageError | DataConnectionError):
+                reply = replies.for_good(reply)
         is_usual = is_client_mistake(error) or exchange.has_enough(error)
         level = logging.DEBUG if is_usual else logging.WARNING
         log.log(level, "%s failed: %s", command.loggable, error)
@@ -325,6 +327,7 @@ class Dispatcher:
         if transfer is None:
             return False
         transfer.exchange.cancelled_by = replies.ABORTED
+        transfer.exchange.interrupt()
         if not transfer.exchange.is_publishing:
             transfer.task.cancel()
         await asyncio.wait({transfer.task})
@@ -347,6 +350,7 @@ class Dispatcher:
 
     async def _break_off(self, transfer: _Transfer) -> None:
         """End a transfer whose client is gone; return when it has ended, and the log says how."""
+        transfer.exchange.interrupt()
         try:
             if not transfer.exchange.is_keeping:
                 transfer.task.cancel()

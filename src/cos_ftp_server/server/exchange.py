@@ -148,6 +148,11 @@ class Exchange:
         self.is_keeping = self.keeps_interrupted and self.moved > 0 and not is_overtaken
         return self.is_keeping
 
+    def interrupt(self) -> None:
+        """Take note that the client aborts an upload that is kept, or is gone, while that counts."""
+        is_publishing = self.writer is not None and self.writer.is_publishing
+        self.is_interrupted = self.is_interrupted or (self.is_keeping and not is_publishing)
+
     def is_wanted(self) -> bool:
         """Whether what came may still replace a file; asked last, as parts take their time.
 

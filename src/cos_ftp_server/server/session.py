@@ -205,7 +205,7 @@ class Session:
         self.pending_rename: Rename | None = None
         self.facts: tuple[str, ...] = MLST_FACTS
         self.has_asked_directory = False
-        """Whether PWD was among the commands since the log-in."""
+        """Whether PWD was among the commands since the log-in, or since an upload has failed."""
         self.sized: VirtualPath | None = None
         """What the client has last asked the size of."""
 

@@ -151,8 +151,6 @@ async def download(exchange: Exchange, path: VirtualPath) -> Reply:
             await data.finish()
         except StorageError as error:
             exchange.failure = error
-            if error.kind is ErrorKind.INTEGRITY:
-                raise ProtocolError(replies.DAMAGED_ON_THE_WAY) from error
             if error.kind not in (ErrorKind.CHANGED, ErrorKind.NOT_FOUND):
                 raise
             # It was there when the transfer began, and a later try may well succeed.

@@ -41,27 +41,31 @@ class Attempts:
         self._broken_off: OrderedDict[str, tuple[float, bool]] = OrderedDict()  # when, is_whole
 
     def begin(self, key: str, *, is_whole: bool) -> Attempt:
-        """Take note of an upload, of which `settle` or `break_off` must tell the end."""
+        """Take note of an upload, of which `settle`, `end` or `break_off` must tell the end."""
         attempt = Attempt(key, is_whole=is_whole)
         self._under_way.setdefault(key, set()).add(attempt)
         return attempt
 
     def settle(self, key: str) -> None:
-        """Take note that something was stored at `key`, or deleted there."""
-        self._broken_off.pop(key, None)
+        """Take note that something was stored at `key`, or deleted there: it may be resumed."""
+        if key in self._broken_off:
+            moment, _ = self._broken_off[key]
+            self._broken_off[key] = moment, False
         for attempt in self._under_way.pop(key, ()):
             attempt.is_overtaken = True
 
-    def break_off(self, attempt: Attempt) -> None:
-        """Take note of an upload's end. What its client has sent may be more than what came."""
-        if attempt.is_overtaken:
-            return
-        key = attempt.key
-        others = self._under_way[key]
+    def end(self, attempt: Attempt) -> None:
+        """Take note that an upload is over, and its client content."""
+        others = self._under_way.get(attempt.key, set())
         others.discard(attempt)
         if not others:
-            del self._under_way[key]
-        is_whole = attempt.is_whole or self.has_broken_off(key)
+            self._under_way.pop(attempt.key, None)
+
+    def break_off(self, attempt: Attempt) -> None:
+        """Take note of an upload's end. What its client has sent may be more than what came."""
+        self.end(attempt)
+        key = attempt.key
+        is_whole = (attempt.is_whole and not attempt.is_overtaken) or self.has_broken_off(key)
         self._broken_off[key] = self._clock(), is_whole
         self._broken_off.move_to_end(key)
         if len(self._broken_off) > _MOST:
@@ -77,7 +81,10 @@ class Attempts:
         return is_whole and self._clock() - moment < _LIFETIME_S
 
     def is_interrupted(self, key: str) -> bool:
-        """Whether an upload is under way, or its client may be trying again."""
+        """Whether an upload is under way, or its client may be trying again.
+
+        That somebody else has stored something there meanwhile makes it no better.
+        """
         if key in self._under_way:
             return True
         moment, _ = self._broken_off.get(key, (None, False))

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.attempts import Attempts
+from cos_ftp_server.vfs.damaged import DamagedFiles
 from cos_ftp_server.vfs.paths import prefixes_above
 from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges
 from cos_ftp_server.vfs.turns import Turns
@@ -38,6 +39,7 @@ class BucketState:
         self.turns = Turns()
         self.under_way = UnderWay()
         self.attempts = Attempts(clock)
+        self.damaged = DamagedFiles(clock)
         self.now = clock
         """Returns the time (seconds) on the clock that all that is known here goes by."""
         self._recent = RecentChanges(clock)
@@ -147,9 +149,10 @@ class BucketState:
         return change.meta.etag if change.meta else ""
 
     def exists(self, key: str, *, listed: bool) -> bool:
-        """Whether there is anything at `key`: as listed, unless known better."""
-        if self.under_way.counts_as_deleted(key):
-            return False
+        """Whether there is anything at `key`: as listed, unless known better.
+
+        What is just being deleted still is: that may fail, and what takes its name would stay.
+        """
         change = self._recent.find(key)
         return listed if change is None else change.meta is not None
 

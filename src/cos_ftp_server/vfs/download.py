@@ -16,6 +16,7 @@ from cos_ftp_server.crc64 import crc64
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs.base import FileInfo
 from cos_ftp_server.vfs.buffers import BufferPool
+from cos_ftp_server.vfs.damaged import DamagedFiles
 
 __all__ = ["Download", "ObjectRange"]
 
@@ -134,8 +135,10 @@ class Download:
         info: FileInfo,
         meta: ObjectMeta,
         opened: ObjectRange,
+        damaged: DamagedFiles,
     ) -> None:
         self.info = info
+        self._damaged = damaged
         self.offset = opened.position
         self._client = client
         self._pool = pool
@@ -157,19 +160,21 @@ class Download:
         if chunk and self._crc is not None and self._meta.crc64 is not None:
             self._crc = crc64(chunk, self._crc)
             self._left -= len(chunk)
-            if not self._left and self._crc != self._meta.crc64:
-                raise self._damaged(self._crc)
+            if not self._left:
+                self._check(self._crc)
         return chunk
 
-    def _damaged(self, crc: int) -> StorageError:
-        """So the client gets less than the file, whether or not it heeds the reply."""
-        return StorageError(
-            ErrorKind.INTEGRITY,
-            operation="get object",
-            key=self._meta.key,
-            temporary=True,
-            detail=f"received CRC64 {crc}, stored {self._meta.crc64}",
-        )
+    def _check(self, crc: int) -> None:
+        """Raise DAMAGED instead of giving the last bytes away: the client gets less than the file,
+        whether or not it heeds the reply.
+        """
+        key, etag = self._meta.key, self._meta.etag
+        if crc == self._meta.crc64:
+            self._damaged.clear(key)
+            return
+        self._damaged.note(key, etag)
+        detail = f"received CRC64 {crc}, stored {self._meta.crc64}"
+        raise StorageError(ErrorKind.DAMAGED, operation="get object", key=key, detail=detail)
 
     async def _next_chunk(self) -> bytes | memoryview:
         while True:

@@ -37,13 +37,16 @@ class OpenReader:
         opened = ObjectRange(client, key, self._offset, None)
         with self._tree.state.under_way.watch(key) as watch:
             meta = await self._open(opened)
+        damaged = self._tree.state.damaged
         try:
             check_visible(key, watch)
+            if self._offset and damaged.has(key, meta.etag):
+                raise StorageError(ErrorKind.DAMAGED, operation="resume", key=key)
         except StorageError:
             await opened.aclose()
             raise
         info = file_info(name_of(self._path), meta)
-        self._download = Download(client, self._engine.pool, info, meta, opened)
+        self._download = Download(client, self._engine.pool, info, meta, opened, damaged)
         return self._download
 
     async def _open(self, opened: ObjectRange) -> ObjectMeta:

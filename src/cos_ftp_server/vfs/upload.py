@@ -109,6 +109,7 @@ class Upload:
             may_replace=may_replace,
             continues=beginning.meta.etag if beginning else "" if appends else None,
         )
+        self._is_empty = False  # nothing was to be added, so that what was begun for it goes
         self._buffer: PartBuffer | None = None
         self._buffer_crc = 0
         self._crc = 0  # of all parts that have left; neither of the buffer nor of copied parts
@@ -310,6 +311,7 @@ class Upload:
         if (beginning := self._beginning) and beginning.is_whole and not self.received:
             await confirm()
             await self._publication.check_continued()
+            self._is_empty = True
             return Receipt(beginning.size, beginning.meta.crc64)
         if self._multipart is None:
             crc: int | None = self._buffer_crc
@@ -354,7 +356,10 @@ class Upload:
 
     async def abort(self) -> None:
         """Leave nothing behind: no task, memory, object or multipart upload. Never raises."""
-        self._attempts.break_off(self._attempt)
+        if self._is_empty:
+            self._attempts.end(self._attempt)
+        else:
+            self._attempts.break_off(self._attempt)
         try:
             await self._publication.take_back()
             await dismiss(self._target, *self._sending)

@@ -24,6 +24,23 @@ def test_one_that_was_overtaken_does_not_count() -> None:
     assert not attempts.has_broken_off("f")
 
 
+def test_its_client_may_try_again_whatever_others_have_stored_there() -> None:
+    attempts = Attempts()
+    first, late = (attempts.begin("f", is_whole=True) for _ in range(2))
+    attempts.break_off(first)
+    attempts.settle("f")
+    assert attempts.is_interrupted("f")
+    attempts.break_off(late)
+    assert attempts.is_interrupted("f")
+    assert not attempts.has_broken_off("f")
+
+
+def test_one_that_ends_well_is_no_attempt() -> None:
+    attempts = Attempts()
+    attempts.end(attempts.begin("f", is_whole=False))
+    assert not attempts.is_interrupted("f")
+
+
 def test_each_of_several_is_under_way() -> None:
     attempts = Attempts()
     first, second = attempts.begin("f", is_whole=True), attempts.begin("f", is_whole=True)

@@ -8,6 +8,7 @@ from cos_ftp_server.cos.transport import create_transport
 from cos_ftp_server.cos.types import Credentials, ObjectMeta, StaticCredentials
 from cos_ftp_server.vfs.base import FileInfo, FileKind
 from cos_ftp_server.vfs.buffers import BufferPool
+from cos_ftp_server.vfs.damaged import DamagedFiles
 from cos_ftp_server.vfs.download import SEGMENT, Download, ObjectRange
 from tests.doubles.scripted_store import replies, scripted_store
 
@@ -46,7 +47,7 @@ async def test_a_range_that_came_with_its_head_needs_no_memory_and_the_next_one_
         meta = ObjectMeta(key="k", size=SIZE, etag='"e"', modified=MODIFIED)
         info = FileInfo("k", FileKind.FILE, SIZE, MODIFIED)
         opened = ComesWithTheHead(client, "k", 0, SIZE, '"e"')
-        download = Download(client, pool, info, meta, opened)
+        download = Download(client, pool, info, meta, opened, DamagedFiles())
         content = bytearray()
         while chunk := await download.read():
             content += chunk
