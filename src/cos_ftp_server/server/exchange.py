@@ -149,7 +149,7 @@ class Exchange:
         return self.is_keeping
 
     def interrupt(self) -> None:
-        """Take note that the client aborts an upload that is kept, or is gone, while that counts."""
+        """Take note that the client of an upload that is kept aborts it, or is gone, if in time."""
         is_publishing = self.writer is not None and self.writer.is_publishing
         self.is_interrupted = self.is_interrupted or (self.is_keeping and not is_publishing)
 
