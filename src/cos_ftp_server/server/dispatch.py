@@ -196,7 +196,7 @@ class Dispatcher:
                 return index
         return None
 
-    def _is_overtaken(self) -> bool:
+    def _is_abort_waiting(self) -> bool:
         """Whether a transfer has been aborted, which this task may not be free to see yet."""
         return self._find_overtaking() is not None
 
@@ -240,7 +240,9 @@ class Dispatcher:
     def _begin(self, command: Command) -> Exchange:
         """Return the exchange, and forget what held for this command only."""
         session, spec = self._session, command.spec
-        exchange = Exchange(session, self._control, command, is_overtaken=self._is_overtaken)
+        exchange = Exchange(
+            session, self._control, command, is_abort_waiting=self._is_abort_waiting
+        )
         if not spec.keeps_restart:
             session.drop_restart(is_used=spec.opens_data)
         if spec.opens_data:

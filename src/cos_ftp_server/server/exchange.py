@@ -34,7 +34,7 @@ class Exchange:
 
     __slots__ = (
         "_control",
-        "_is_overtaken",
+        "_is_abort_waiting",
         "_promised",
         "announced_size",
         "cancelled_by",
@@ -61,7 +61,7 @@ class Exchange:
         control: ControlConnection,
         command: Command,
         *,
-        is_overtaken: Callable[[], bool],
+        is_abort_waiting: Callable[[], bool],
     ) -> None:
         self.session = session
         self.command = command
@@ -92,7 +92,7 @@ class Exchange:
         self.is_aborted = False
         """Whether a command that aborts it was found waiting, which is yet to be served."""
         self._control = control
-        self._is_overtaken = is_overtaken  # whether such a command waits now
+        self._is_abort_waiting = is_abort_waiting  # whether such a command is there now
         self._promised: Reply | None = None  # what was said to be still to come
 
     @property
@@ -104,6 +104,11 @@ class Exchange:
     def is_publishing(self) -> bool:
         """Whether it is too late to break off: only the outcome tells what is stored."""
         return self.is_keeping or (self.writer is not None and self.writer.is_publishing)
+
+    @property
+    def _is_overtaken(self) -> bool:
+        """Whether something else was stored at the path since the upload began."""
+        return self.writer is not None and self.writer.is_overtaken
 
     @property
     def seconds(self) -> float:
@@ -144,8 +149,7 @@ class Exchange:
         It is if anything came, and nothing else was stored there since: its client may have lost
         the connection long ago, and sent the file anew.
         """
-        is_overtaken = self.writer is not None and self.writer.is_overtaken
-        self.is_keeping = self.keeps_interrupted and self.moved > 0 and not is_overtaken
+        self.is_keeping = self.keeps_interrupted and self.moved > 0 and not self._is_overtaken
         return self.is_keeping
 
     def interrupt(self) -> None:
@@ -158,8 +162,7 @@ class Exchange:
 
         What is only a part must not if something else has been stored there meanwhile.
         """
-        is_overtaken = self.writer is not None and self.writer.is_overtaken
-        return not (self.is_interrupted and is_overtaken)
+        return not (self.is_interrupted and self._is_overtaken)
 
     def stop_keeping(self) -> None:
         """Let an upload that ends early leave no trace after all: the server is being stopped."""
@@ -173,7 +176,7 @@ class Exchange:
         is kept nevertheless, that is only noted.
         """
         is_gone = await self._control.is_gone_within(_LEAST_GRACE_SECONDS, _MOST_GRACE_SECONDS)
-        if self._is_overtaken():
+        if self._is_abort_waiting():
             self.is_aborted = True
             self.cancelled_by = replies.ABORTED
         elif not is_gone:
