@@ -2,7 +2,6 @@
 
 import asyncio
 import enum
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
@@ -479,14 +478,14 @@ class HangsInStatFileSystem(MemoryFileSystem):
 
 
 class HoldsTheLoopFileSystem(MemoryFileSystem):
-    """Publishing takes `seconds`, in which the event loop does nothing else."""
+    """Publishing takes the time of `hold`, in which the event loop does nothing else."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, hold: Callable[[], None]) -> None:
         super().__init__()
-        self._seconds = seconds
+        self._hold = hold
 
     def put(self, path: str, content: bytes) -> None:
-        time.sleep(self._seconds)
+        self._hold()
         super().put(path, content)
 
 

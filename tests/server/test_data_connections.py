@@ -15,6 +15,7 @@ from cos_ftp_server.server.data import (
 )
 from cos_ftp_server.server.passive import PassiveListener
 from tests.doubles.ftp_client import RawClient
+from tests.doubles.loop_clock import LoopClock
 from tests.doubles.memory_fs import MemoryFileSystem
 from tests.server.conftest import Login, Servers
 
@@ -254,11 +255,13 @@ async def test_a_reset_that_the_last_write_meets_is_no_success(no_leaks: None) -
             await data.finish()
 
 
-_STALL_SECONDS = 0.4
+_STALL_SECONDS = 60.0
 _READS_PER_STALL = 20
 
 
-async def test_a_client_that_reads_slowly_is_given_up_only_when_it_stops(no_leaks: None) -> None:
+async def test_a_client_that_reads_slowly_is_given_up_only_when_it_stops(
+    no_leaks: None, clock: LoopClock
+) -> None:
     """What it reads makes no room that the event loop hears of, for longer than the stall time."""
     loop = asyncio.get_running_loop()
     opened: asyncio.Future[DataConnection] = loop.create_future()
@@ -275,9 +278,10 @@ async def test_a_client_that_reads_slowly_is_given_up_only_when_it_stops(no_leak
             data = await opened
             sending = asyncio.create_task(data.send(bytes(16 * 1024**2)))
             for _ in range(4 * _READS_PER_STALL):
-                await asyncio.sleep(_STALL_SECONDS / _READS_PER_STALL)
+                await clock.advance(_STALL_SECONDS / _READS_PER_STALL)
                 await loop.sock_recv(client, 2 * 1024)
             assert not sending.done()
+            await clock.advance(2 * _STALL_SECONDS)
             with pytest.raises(DataConnectionError) as caught:
                 await sending
             assert caught.value.timed_out

@@ -6,6 +6,7 @@ import pytest
 
 from cos_ftp_server.errors import ErrorKind, StorageError
 from tests.doubles.ftp_client import RawClient
+from tests.doubles.loop_clock import LoopClock
 from tests.doubles.memory_fs import HangsInRenameFileSystem, MemoryFileSystem
 from tests.server.conftest import Login, Servers
 
@@ -38,10 +39,15 @@ async def rest_of(client: RawClient) -> str:
     return line
 
 
-async def test_the_client_is_kept_waiting(log_in: Login, slow: HangsInRenameFileSystem) -> None:
-    async with log_in(slow, **QUICK, idle_timeout_seconds=0.05) as client:
-        await begin(client)
-        for _ in range(5):  # for longer than a session may be idle
+async def test_the_client_is_kept_waiting(
+    log_in: Login, slow: HangsInRenameFileSystem, clock: LoopClock
+) -> None:
+    async with log_in(slow, finalise_keepalive_seconds=100.0, idle_timeout_seconds=300.0) as client:
+        await client.expect("RNFR d", 350)
+        client.send("RNTO e")
+        await slow.reached.wait()
+        await clock.advance(510)  # for longer than a session may be idle
+        for _ in range(5):
             assert await client.line() == "250-Renaming, this takes a while."
         slow.release.set()
         assert await rest_of(client) == "250 Renamed."

@@ -8,6 +8,7 @@ import pytest
 
 from cos_ftp_server.vfs.base import VirtualPath
 from tests.doubles.ftp_client import RawClient, reset, until
+from tests.doubles.loop_clock import LoopClock
 from tests.doubles.memory_fs import (
     FailsInCommitFileSystem,
     HangsInCommitFileSystem,
@@ -155,9 +156,14 @@ async def test_an_upload_in_type_a_that_is_aborted_while_it_waits_is_kept_withou
     assert file_system.files == {A: kept}
 
 
-async def test_a_stalled_upload_is_kept(log_in: Login, file_system: MemoryFileSystem) -> None:
-    async with log_in(file_system, keep_interrupted=True, data_stall_timeout_seconds=0.1) as client:
+async def test_a_stalled_upload_is_kept(
+    log_in: Login, file_system: MemoryFileSystem, clock: LoopClock
+) -> None:
+    async with log_in(
+        file_system, keep_interrupted=True, data_stall_timeout_seconds=60.0
+    ) as client:
         await begin(client)
+        await clock.advance(80)
         assert (await client.reply()).code == 426
     assert file_system.files == {A: b"half"}
 

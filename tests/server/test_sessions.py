@@ -6,6 +6,7 @@ import os
 import random
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -15,6 +16,7 @@ from cos_ftp_server.server.control import ControlConnection
 from cos_ftp_server.server.handlers import HANDLERS, OVERTAKING
 from tests.doubles.accounts import PASSWORD, USER
 from tests.doubles.ftp_client import RawClient, reset, until
+from tests.doubles.loop_clock import LoopClock
 from tests.doubles.memory_fs import (
     FailsInStatFileSystem,
     HangsInCommitFileSystem,
@@ -241,36 +243,69 @@ async def test_unexpected_error_is_answered_logged_and_survived(
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_idle_session_is_closed(log_in: Login, file_system: MemoryFileSystem) -> None:
-    async with log_in(file_system, idle_timeout_seconds=0.1) as client:
+async def test_idle_session_is_closed(
+    log_in: Login, file_system: MemoryFileSystem, clock: LoopClock
+) -> None:
+    async with log_in(file_system, idle_timeout_seconds=300.0) as client:
+        await clock.advance(290)
+        await client.expect("NOOP", 200)
+        await clock.advance(290)
+        await client.expect("NOOP", 200)
+        await clock.advance(310)
         assert (await client.reply()).code == 421
         assert await client.at_eof()
 
 
-async def test_transfer_stops_the_idle_clock(log_in: Login) -> None:
+async def test_transfer_stops_the_idle_clock(log_in: Login, clock: LoopClock) -> None:
     file_system = HangsInCommitFileSystem()
-    async with log_in(file_system, idle_timeout_seconds=0.1) as client:
+    async with log_in(
+        file_system, idle_timeout_seconds=300.0, finalise_keepalive_seconds=1000.0
+    ) as client:
         _, writer = await client.open_data()
         await client.expect("STOR a", 150)
         writer.write_eof()
         await file_system.reached.wait()
-        asyncio.get_running_loop().call_later(0.3, file_system.release.set)
+        await clock.advance(900)
+        file_system.release.set()
         assert (await client.reply()).code == 226
+        await client.expect("NOOP", 200)
 
 
-async def test_idle_clock_begins_with_the_end_of_a_transfer(log_in: Login) -> None:
+@pytest.mark.parametrize("turns", range(5))
+async def test_idle_clock_begins_with_the_end_of_a_transfer(
+    log_in: Login, clock: LoopClock, turns: int
+) -> None:
     """The timer is due before anybody had a turn to see that the transfer has ended."""
-    async with log_in(HoldsTheLoopFileSystem(0.6), idle_timeout_seconds=0.5) as client:
+
+    def hold() -> None:
+        clock.skip(11)
+        after_turns(turns, clock.run_due)
+
+    async with log_in(HoldsTheLoopFileSystem(hold), idle_timeout_seconds=10.0) as client:
         assert (await client.store("a", b"x")).code == 226
         await client.expect("NOOP", 200)
 
 
-async def test_login_must_come_in_time(serve: Servers, file_system: MemoryFileSystem) -> None:
-    server = await serve(file_system, login_timeout_seconds=0.2, idle_timeout_seconds=10.0)
+def after_turns(turns: int, action: Callable[[], None]) -> None:
+    """Call `action` when the event loop has had so many turns."""
+    loop = asyncio.get_running_loop()
+    if turns:
+        loop.call_soon(after_turns, turns - 1, action)
+    else:
+        action()
+
+
+async def test_login_must_come_in_time(
+    serve: Servers, file_system: MemoryFileSystem, clock: LoopClock
+) -> None:
+    server = await serve(file_system, login_timeout_seconds=60.0, idle_timeout_seconds=300.0)
     async with RawClient(server.addresses[0]) as client:
         await client.reply()
+        await clock.advance(25)
         await client.expect("NOOP", 200)
+        await clock.advance(25)
         await client.expect(f"USER {USER}", 331)
+        await clock.advance(15)
         assert (await client.reply()).code == 421
         assert await client.at_eof()
 
@@ -287,12 +322,13 @@ async def test_time_for_the_login_is_counted_on_the_clock_of_the_event_loop(
 
 
 async def test_client_that_reads_no_replies_is_cut_off(
-    log_in: Login, serve: Servers, file_system: MemoryFileSystem
+    log_in: Login, serve: Servers, file_system: MemoryFileSystem, clock: LoopClock
 ) -> None:
-    async with log_in(file_system, idle_timeout_seconds=0.1) as client:
+    async with log_in(file_system, idle_timeout_seconds=300.0) as client:
         client.send(*["FEAT"] * 300_000)  # the client's stream reads 128 KiB ahead, then stops
-        assert serve.started[0].session_count == 1
-        await until(lambda: not serve.started[0].session_count)
+        while serve.started[0].session_count:
+            await clock.advance(1)  # too little to matter as long as commands are served
+            await asyncio.sleep(0)
 
 
 async def test_too_many_connections(serve: Servers, file_system: MemoryFileSystem) -> None:

@@ -8,6 +8,7 @@ import pytest
 from cos_ftp_server.errors import ErrorKind
 from cos_ftp_server.vfs.base import VirtualPath
 from tests.doubles.ftp_client import RawClient, reset, until
+from tests.doubles.loop_clock import LoopClock
 from tests.doubles.memory_fs import (
     FailsInCommitFileSystem,
     FailsInWriteFileSystem,
@@ -131,19 +132,26 @@ async def test_a_size_announced_for_text_promises_nothing(client: RawClient) -> 
     assert (await client.store("a", b"1234")).code == 226
 
 
-async def test_stalled_upload_is_given_up(log_in: Login, file_system: MemoryFileSystem) -> None:
-    async with log_in(file_system, data_stall_timeout_seconds=0.1) as client:
+async def test_stalled_upload_is_given_up(
+    log_in: Login, file_system: MemoryFileSystem, clock: LoopClock
+) -> None:
+    async with log_in(file_system, data_stall_timeout_seconds=60.0) as client:
         await begin(client)
+        await clock.advance(80)
         assert (await client.reply()).code == 426
     assert not file_system.files
     assert file_system.open_writers == 0
 
 
-async def test_slow_store_is_not_the_clients_stall(log_in: Login) -> None:
+async def test_slow_store_is_not_the_clients_stall(log_in: Login, clock: LoopClock) -> None:
     file_system = HangsInCommitFileSystem()
-    async with log_in(file_system, data_stall_timeout_seconds=0.05) as client:
+    async with log_in(
+        file_system, data_stall_timeout_seconds=60.0, finalise_keepalive_seconds=1000.0
+    ) as client:
         (await begin(client)).write_eof()
-        asyncio.get_running_loop().call_later(0.2, file_system.release.set)
+        await file_system.reached.wait()
+        await clock.advance(300)
+        file_system.release.set()
         assert (await client.reply()).code == 226
 
 
