@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from tests.doubles.loop_clock import LoopClock
+
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"uvloop": uvloop.new_event_loop}
@@ -40,3 +42,9 @@ async def no_leaks() -> AsyncIterator[None]:
     left_tasks = {task for task in asyncio.all_tasks() if not task.done()} - tasks
     assert left_tasks - {asyncio.current_task()} == set()
     assert _open_sockets() - sockets == set()
+
+
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> LoopClock:
+    """What tests put forward instead of waiting."""
+    return LoopClock(monkeypatch)

@@ -3,6 +3,8 @@
 It must not know what is done with them: serving, or only trying.
 """
 
+from collections.abc import Callable
+
 from cos_ftp_server.cos.address import BucketAddress
 from cos_ftp_server.cos.client import CosClient
 from cos_ftp_server.cos.credentials import RoleCredentials
@@ -35,9 +37,16 @@ def open_bucket(
     account: AccountSettings,
     role: RoleCredentials,
     retry: RetryPolicy | None = None,
+    on_unanswered: Callable[[str], None] = lambda _: None,
 ) -> CosClient:
     """Return a client of the account's bucket; nothing is sent yet."""
-    return CosClient(transport, bucket_address(account), _credentials(account, role), retry=retry)
+    return CosClient(
+        transport,
+        bucket_address(account),
+        _credentials(account, role),
+        retry=retry,
+        on_unanswered=on_unanswered,
+    )
 
 
 def _credentials(account: AccountSettings, role: RoleCredentials) -> CredentialProvider:

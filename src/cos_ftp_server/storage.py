@@ -82,8 +82,12 @@ class Storage:
         if uses_role(account):
             self._role.start()
         address = bucket_address(account)
+        state = self._states[address.host + address.path_prefix]
+        client = open_bucket(
+            self._transport, account, self._role, on_unanswered=state.turns.make_last
+        )
         engine = UploadEngine(
-            client=open_bucket(self._transport, account, self._role),
+            client=client,
             pool=self._pool,
             ladder=self._ladder,
             slots=self._slots,
@@ -94,7 +98,7 @@ class Storage:
             self._cleanups,
             prefix=account.cos_prefix,
             rules=creation_rules(account),
-            state=self._states[address.host + address.path_prefix],
+            state=state,
         )
 
     def look_at(self, accounts: Iterable[AccountSettings]) -> None:

@@ -60,6 +60,19 @@ async def test_reset_instead_of_an_answer(emulator: Emulator, raw: RawClient, af
     assert [record.status for record in emulator.requests] == [0]
 
 
+async def test_what_was_cut_off_may_be_carried_out_later(
+    emulator: Emulator, raw: RawClient
+) -> None:
+    hold = asyncio.Event()
+    emulator.faults.add(Fault(operation="PutObject", late=True, hold=hold))
+    with pytest.raises(CUT):
+        await raw("PUT", "k", body=b"x" * 1_000_000)
+    assert await emulator.object_names(BUCKET) == []
+    hold.set()
+    await emulator.requests.wait_for("PutObject", ended=True)
+    assert await emulator.object_bytes(BUCKET, "k") == b"x" * 1_000_000
+
+
 async def test_reset_within_the_answer(emulator: Emulator, raw: RawClient) -> None:
     await raw("PUT", "k", body=b"x" * 100_000)
     emulator.faults.add(Fault(operation="GetObject", reset_after=50_000))
@@ -256,6 +269,7 @@ def test_text_form() -> None:
             "UploadPart:reset_after=10:rate=5:corrupt=0:crc=missing",
             "CompleteMultipartUpload:reset:after:drip=1.5:truncate=7",
             "GetObject:hang:key=dir/*",
+            "DeleteObject:late:delay=3",
             "clock=3600",
             "list_lag=2.5",
         ]
@@ -266,6 +280,8 @@ def test_text_form() -> None:
     assert (part.reset_after, part.bytes_per_s, part.corrupt_at, part.crc) == (10, 5, 0, "missing")
     done = faults.draw("CompleteMultipartUpload", "k")
     assert (done.reset, done.after_commit, done.drip_s, done.truncate_at) == (True, True, 1.5, 7)
+    deletion = faults.draw("DeleteObject", "k")
+    assert (deletion.late, deletion.delay_s) == (True, 3.02)
     assert faults.draw("GetObject", "dir/x").hold is not None
     assert faults.draw("GetObject", "other").hold is None
 

@@ -9,7 +9,6 @@ from cos_ftp_server.server import FtpServer, ServerConfig
 from cos_ftp_server.vfs.base import FileSystem
 from tests.doubles.accounts import ALL_PERMISSIONS, OneUser
 from tests.doubles.ftp_client import RawClient
-from tests.doubles.loop_clock import LoopClock
 from tests.doubles.memory_fs import MemoryFileSystem
 
 
@@ -62,11 +61,6 @@ def log_in(serve: Servers) -> Login:
             yield client
 
     return connect
-
-
-@pytest.fixture
-async def clock(monkeypatch: pytest.MonkeyPatch) -> LoopClock:
-    return LoopClock(monkeypatch)
 
 
 @pytest.fixture

@@ -131,8 +131,15 @@ class Clock:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, no_leaks: None) -> AsyncIterator[World]:
+def late_s() -> float:
+    """How long what got no answer may come late: tests of failures are quick without."""
+    return 0.0
+
+
+@pytest.fixture
+async def world(tmp_path: Path, no_leaks: None, late_s: float) -> AsyncIterator[World]:
     """Times out and gives up quickly, so that tests of failures are quick."""
+    state = BucketState(late_s=late_s)
     config = EmulatorConfig(directory=tmp_path / "store", buckets=(_BUCKET,))
     timeouts = Timeouts(connect_s=5, idle_s=5, total_s=10, slow_idle_s=10, slow_total_s=20)
     async with Emulator(config) as emulator, create_transport(timeouts) as transport:
@@ -141,6 +148,7 @@ async def world(tmp_path: Path, no_leaks: None) -> AsyncIterator[World]:
             BucketAddress(_BUCKET.name, endpoint=f"127.0.0.1:{emulator.port}", scheme="http"),
             StaticCredentials(Credentials(_BUCKET.secret_id, _BUCKET.secret_key)),
             retry=RetryPolicy(max_tries=3, base_s=0.01, cap_s=0.05),
+            on_unanswered=state.turns.make_last,
         )
         pool = BufferPool(64 * MIB, smallest_part=MIB)
         engine = UploadEngine(
@@ -149,13 +157,13 @@ async def world(tmp_path: Path, no_leaks: None) -> AsyncIterator[World]:
             ladder=PartLadder(first=MIB, max_file=MAX_FILE),
             slots=asyncio.Semaphore(16),
         )
-        cleanups, state = Cleanups(), BucketState()
+        cleanups = Cleanups()
         fs = CosFileSystem(engine, cleanups, state=state)
         yield World(emulator, client, pool, state, fs, engine, cleanups)
         emulator.faults.clear()
         await cleanups.aclose(10)
         assert pool.used == 0, "memory was not given back"
-        for register in (state.turns, state.under_way):
-            assert not any(vars(register).values()), "somebody is still busy"
+        for register in (vars(state.turns)["_turns"], *vars(state.under_way).values()):
+            assert not register, "somebody is still busy"
         assert not vars(state.attempts)["_under_way"], "an upload has not ended"
         assert (await client.list_uploads()).uploads == (), "an upload was left open"

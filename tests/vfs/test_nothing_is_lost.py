@@ -660,13 +660,28 @@ async def test_a_file_that_appears_at_the_target_of_a_directory_rename_stays(
     hold = world.hold("CopyObject")
     move = asyncio.create_task(world.rename("/d", "/e"))
     await world.emulator.requests.wait_for("CopyObject")
-    await world.store("/e/a", b"somebody else's")
+    await world.client.put_object("e/a", b"somebody else's")
     hold.set()
     with pytest.raises(StorageError) as caught:
         await move
     assert caught.value.kind is ErrorKind.EXISTS
     assert await world.load("/d/a") == b"source"
     assert await world.load("/e/a") == b"somebody else's"
+
+
+async def test_who_stores_at_the_target_of_a_directory_rename_waits_for_the_copy(
+    world: World,
+) -> None:
+    await world.store("/d/a", b"source")
+    hold = world.hold("CopyObject")
+    move = asyncio.create_task(world.rename("/d", "/e"))
+    await world.emulator.requests.wait_for("CopyObject")
+    upload = asyncio.create_task(world.store("/e/a", b"stored later"))
+    hold.set()
+    with suppress(StorageError):  # by the end of the move, the file may be another one
+        await move
+    await upload
+    assert await world.load("/e/a") == b"stored later"
 
 
 async def test_the_undo_of_a_directory_rename_takes_only_its_own_copies(world: World) -> None:

@@ -3,7 +3,7 @@
 Knows no operation of the API; `client` says what to send and how to read the answer.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -37,7 +37,8 @@ class Request:
     """What to send, before signing. `query` begins with the sub-resource: COS routes on it.
 
     `body` stays the caller's and must not change until the request is over. A request that is made
-    `once` is tried again only while the store certainly has not acted on it.
+    `once` is tried again only while the store certainly has not acted on it. `changes` are the keys
+    of the objects that it makes, replaces or deletes.
     """
 
     operation: str
@@ -48,10 +49,15 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body = field(default=b"", repr=False)
     once: bool = False
+    changes: Sequence[str] = ()
 
 
 class Channel:
-    """Sends the requests of one client."""
+    """Sends the requests of one client.
+
+    `on_unanswered` hears of each object that a request may still change, although it has failed or
+    was sent again: the store has got it, and no answer came.
+    """
 
     def __init__(
         self,
@@ -60,12 +66,14 @@ class Channel:
         credentials: CredentialProvider,
         dialect: Dialect,
         retry: RetryPolicy,
+        on_unanswered: Callable[[str], None],
     ) -> None:
         self._transport = transport
         self._address = address
         self._credentials = credentials
         self._dialect = dialect
         self._retry = retry
+        self._on_unanswered = on_unanswered
         self._signer = dialect.new_signer()
         self._clock = StoreClock()
 
@@ -165,6 +173,10 @@ class Channel:
         return self._address.target(request.key, query), headers
 
     def _exchange(self, request: Request, target: str, headers: dict[str, str]) -> Awaitable[Reply]:
+        def tell() -> None:
+            for key in request.changes:
+                self._on_unanswered(key)
+
         return self._transport.exchange(
             self._address.origin,
             request.method,
@@ -173,6 +185,7 @@ class Channel:
             request.patience,
             request.body,
             once=request.once,
+            on_unanswered=tell,
         )
 
     def _open(self, request: Request, target: str, headers: dict[str, str]) -> Awaitable[Stream]:

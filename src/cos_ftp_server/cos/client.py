@@ -6,7 +6,7 @@ Objects and the bucket are here, multipart uploads in `multipart`. Each method r
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cos_ftp_server.cos.address import BucketAddress, check_key
 from cos_ftp_server.cos.channel import Channel, Request
@@ -41,12 +41,19 @@ from cos_ftp_server.errors import ErrorKind, StorageError
 __all__ = ["CosClient", "ObjectBody"]
 
 
+def _ignore(_: str) -> None:
+    """Do nothing."""
+
+
 class CosClient(MultipartClient):
     """One bucket, seen with one set of keys. Cheap to make: connections belong to `transport`.
 
     Bodies must not change until the method returns or raises; then nothing is read from
     them any more, cancellation included. They are sent again as they are when a try fails.
     A key that would address the bucket, or that is too long, raises BAD_NAME and sends nothing.
+
+    `on_unanswered` is told the key of each object for which a request was sent and not answered:
+    that one may still be carried out, even after this client has tried again, with success.
     """
 
     def __init__(
@@ -57,8 +64,10 @@ class CosClient(MultipartClient):
         *,
         dialect: Dialect = COS,
         retry: RetryPolicy | None = None,
+        on_unanswered: Callable[[str], None] = _ignore,
     ) -> None:
-        channel = Channel(transport, address, credentials, dialect, retry or RetryPolicy())
+        retry = retry or RetryPolicy()
+        channel = Channel(transport, address, credentials, dialect, retry, on_unanswered)
         super().__init__(channel, transport.limits, address, dialect)
 
     @property
@@ -173,6 +182,7 @@ class CosClient(MultipartClient):
             body=body,
             patience=self._limits.upload,
             once=forbid_overwrite,
+            changes=(key,),
         )
         return await self._channel.call(request, self._read_stored)
 
@@ -205,7 +215,12 @@ class CosClient(MultipartClient):
             name, value = dialect.forbid_overwrite
             headers[name] = value
         request = self._request(
-            "copy object", "PUT", key, headers=headers, patience=self._limits.slow
+            "copy object",
+            "PUT",
+            key,
+            headers=headers,
+            patience=self._limits.slow,
+            changes=(key,),
         )
         return await self._channel.call(request, read_written(dialect))
 
@@ -215,7 +230,7 @@ class CosClient(MultipartClient):
         With `once` it is not tried again after an answer that leaves open whether it is gone:
         what is there by then may be another one.
         """
-        request = self._request("delete object", "DELETE", key, once=once)
+        request = self._request("delete object", "DELETE", key, once=once, changes=(key,))
         try:
             await self._channel.call(request, _read_nothing)
         except StorageError as error:
@@ -258,6 +273,7 @@ class CosClient(MultipartClient):
             body=body,
             patience=self._limits.quick,
             once=True,
+            changes=keys,
         )
         return await self._channel.call(request, lambda reply: parse_delete_result(reply.body))
 

@@ -148,6 +148,7 @@ class MultipartClient:
             body=build_complete(parts),
             patience=self._limits.slow,
             once=True,
+            changes=(key,),
         )
         return await self._channel.call(request, read_written(self.dialect))
 
@@ -205,6 +206,7 @@ class MultipartClient:
         body: Body = b"",
         patience: Patience | None = None,
         once: bool = False,
+        changes: Sequence[str] = (),
     ) -> Request:
         """Return a request on an object. Raises BAD_NAME for a key that is none."""
         check_key(key, self.dialect.max_key_bytes, operation)
@@ -217,6 +219,7 @@ class MultipartClient:
             body=body,
             patience=patience or self._limits.quick,
             once=once,
+            changes=changes,
         )
 
     def _copy_headers(self, source_key: str, if_match: str, operation: str) -> dict[str, str]:

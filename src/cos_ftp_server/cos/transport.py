@@ -5,7 +5,7 @@ Sends one attempt and returns the answer, or raises what went wrong, which `tran
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from types import TracebackType
@@ -79,6 +79,10 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def _ignore() -> None:
+    """Do nothing."""
 
 
 class Refusal(Exception):  # noqa: N818 - the store has answered: no
@@ -179,15 +183,19 @@ class Transport:
         body: Body = b"",
         *,
         once: bool = False,
+        on_unanswered: Callable[[], None] = _ignore,
     ) -> Reply:
         """Send a request and return the whole of a successful answer. Raises Refusal and HttpError.
 
         What may be repeated is sent again at once when a connection that had been kept turns out to
-        be closed, unless it must be sent `once`. Whatever the outcome, nothing is read from the
-        memory of `body` any more afterwards.
+        be closed, unless it must be sent `once`. Each time that the request was sent and no answer
+        came, `on_unanswered` is called. Whatever the outcome, nothing is read from the memory of
+        `body` any more afterwards.
         """
         head = _format_head(method, target, headers, len(body))
-        connection, answer = await self._request(origin, method, head, body, patience, once=once)
+        connection, answer = await self._request(
+            origin, method, head, body, patience, once=once, on_unanswered=on_unanswered
+        )
         await self._pool.release(connection, origin)
         if answer.status >= _FIRST_FAILURE:
             raise Refusal(_reply(answer))
@@ -203,6 +211,7 @@ class Transport:
         *,
         streamed: bool = False,
         once: bool = False,
+        on_unanswered: Callable[[], None] = _ignore,
     ) -> tuple[Connection, Answer]:
         """Return an answer and its connection, which the caller must release."""
         deadline = None if patience.total_s is None else self._loop.time() + patience.total_s
@@ -220,6 +229,7 @@ class Transport:
                     is_streamed=streamed,
                 )
             except HttpError as error:
+                on_unanswered()
                 is_stale = connection.is_reused and error.trouble is Trouble.UNANSWERED
                 await self._pool.release(connection, origin)
                 if once or not is_stale or method not in _IDEMPOTENT:

@@ -26,7 +26,8 @@ class Fault:
 
     `delay_s`, `hold`, `status`/`code` and `reset` strike before the operation, which with
     `status` and `reset` then does not happen. With `after_commit` it happens, and they strike
-    before its answer: a reply that got lost. `status=200` with a code is an error inside 200, as
+    before its answer: a reply that got lost. `late` cuts the connection once the request has been
+    received, and carries it out all the same. `status=200` with a code is an error inside 200, as
     COS gives it for copy and complete.
     """
 
@@ -40,6 +41,7 @@ class Fault:
     code: str = ""
     after_commit: bool = False
     reset: bool = False  # RST instead of an answer
+    late: bool = False  # RST at once, and then the operation, after `delay_s` and `hold`
     reset_after: int | None = None  # RST after so many bytes of the body (sent or received)
     bytes_per_s: int | None = None  # pace of the body, in either direction
     corrupt_at: int | None = None  # flip a bit of this byte of the body, in either direction
@@ -164,9 +166,10 @@ def parse_faults(texts: Iterable[str], *, seed: int = 0) -> Faults:
     """Read faults in their text form: `OPERATION:TERM[:TERM…]`, `*` being any operation.
 
     Terms: `503 SlowDown` (an answer; `200 InternalError` is an error inside 200), `delay=S`,
-    `hang`, `reset`, `after` (strike after the commit), `reset_after=BYTES`, `rate=BYTES/S`,
-    `corrupt=OFFSET`, `crc=wrong`, `crc=missing`, `drip=S`, `truncate=BYTES`; and which requests:
-    `p=PROBABILITY`, `times=N`, `key=GLOB`. Two texts stand alone: `clock=S` and `list_lag=S`.
+    `hang`, `reset`, `after` (strike after the commit), `late` (reset, then carry out, `delay=S`
+    later), `reset_after=BYTES`, `rate=BYTES/S`, `corrupt=OFFSET`, `crc=wrong`, `crc=missing`,
+    `drip=S`, `truncate=BYTES`; and which requests: `p=PROBABILITY`, `times=N`, `key=GLOB`. Two
+    texts stand alone: `clock=S` and `list_lag=S`.
 
         PutObject:503 SlowDown:p=0.1
         *:delay=0.02
@@ -221,6 +224,8 @@ def _parse_term(term: str) -> dict[str, object]:
     match term:
         case "reset":
             return {"reset": True}
+        case "late":
+            return {"late": True}
         case "after":
             return {"after_commit": True}
         case "hang":

@@ -131,6 +131,9 @@ class Pipeline:
             fault = self._faults.draw(operation, target.key)
             check_key(target.key)
             async with aclosing(shape(_body(request), fault)) as body:
+                if fault.late:
+                    body = await _received(body)
+                    cut(request)
                 call = self._call(request, target, signer, body, int(now))
                 reply = await self._perform(call, operation, fault)
         except CosError as error:
@@ -240,6 +243,17 @@ class Pipeline:
 
     def _now(self) -> float:
         return time.time() + self._faults.clock_offset_s
+
+
+async def _received(body: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Return a body that has come as a whole."""
+    chunks = [chunk async for chunk in body]
+
+    async def replay() -> AsyncGenerator[bytes, None]:
+        for chunk in chunks:
+            yield chunk
+
+    return replay()
 
 
 async def _body(request: web.BaseRequest) -> AsyncGenerator[bytes, None]:

@@ -16,7 +16,7 @@ from cos_ftp_server.vfs.attempts import Attempts
 from cos_ftp_server.vfs.damaged import DamagedFiles
 from cos_ftp_server.vfs.paths import prefixes_above
 from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges
-from cos_ftp_server.vfs.turns import Turns
+from cos_ftp_server.vfs.turns import LATE_S, Turns
 from cos_ftp_server.vfs.under_way import UnderWay
 
 __all__ = ["BucketState", "store_time"]
@@ -35,8 +35,8 @@ class BucketState:
     something new says so in `under_way`, once there is no `obstacle`. Uploads are in `attempts`.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.turns = Turns()
+    def __init__(self, clock: Callable[[], float] = time.monotonic, late_s: float = LATE_S) -> None:
+        self.turns = Turns(late_s)
         self.under_way = UnderWay()
         self.attempts = Attempts(clock)
         self.damaged = DamagedFiles(clock)

@@ -223,15 +223,19 @@ class TreeMove:
         is_marker = key == self._target
         self._state.forget_deletion(key)  # so that what somebody deletes from now on shows
         with self._state.claiming(key):
-            try:
-                await copy_object(self._tree, source, key, may_replace=is_marker)
-            except StorageError as error:
-                is_in_the_way = error.kind is ErrorKind.EXISTS and not self._is_written(key)
-                if not is_in_the_way or await find_own_copy(self._client, source, key) is None:
-                    raise
+            async with self._state.turns.turn(key):
+                await self._copy_in_turn(source, key, may_replace=is_marker)
             self._state.filled(key, store_time())
         self._copied += 1
         self._has_marker |= is_marker
+
+    async def _copy_in_turn(self, source: ObjectMeta, key: str, *, may_replace: bool) -> None:
+        try:
+            await copy_object(self._tree, source, key, may_replace=may_replace)
+        except StorageError as error:
+            is_in_the_way = error.kind is ErrorKind.EXISTS and not self._is_written(key)
+            if not is_in_the_way or await find_own_copy(self._client, source, key) is None:
+                raise
 
     # Deleting
 
@@ -308,11 +312,12 @@ class TreeMove:
         return await RetryPolicy().run(lambda _: self._try_to_delete(keys, prove), is_open)
 
     async def _try_to_delete(self, keys: Collection[str], prove: "_Proof") -> int:
-        """Make one attempt.
+        """Make one attempt, once no copy or deletion that got no answer can come late.
 
         Each counts as deleted from the start, so that one that is stored anew meanwhile is noticed,
         and stays. So does one that is just being replaced.
         """
+        await self._state.turns.settled(keys)
         formers = {key: self._state.find(key) for key in keys}
         with self._state.under_way.deleting(*keys) as written:
             return await self._delete_those_that_may_go(formers, written, prove)

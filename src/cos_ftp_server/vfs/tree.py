@@ -90,16 +90,16 @@ class Tree:
                     await self.put_marker(directory)
             finally:
                 await dismiss(surviving)
-            await RetryPolicy().run(lambda _: self._delete_unless(written, key), is_open)
+            async with self.state.turns.turn(key):
+                await RetryPolicy().run(lambda _: self._delete_unless(written, key), is_open)
+                if not written:  # else something lies in that directory by now
+                    self.state.deleted(key)
 
     async def _delete_unless(self, written: Collection[str], key: str) -> None:
         """Delete what has not been stored anew."""
-        async with self.state.turns.turn(key):
-            if written:
-                raise _changed(key)
-            await self.client.delete_object(key, once=True)
-            if not written:  # else something lies in that directory by now
-                self.state.deleted(key)
+        if written:
+            raise _changed(key)
+        await self.client.delete_object(key, once=True)
 
     async def keep_directory(self, path: VirtualPath, *, besides: str) -> None:
         """Make sure that `path` exists without the object `besides`."""

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from cos_ftp_server.vfs.turns import Turns
+from tests.doubles.loop_clock import LoopClock
 
 
 async def take_in_order(turns: Turns, order: list[str], name: str) -> None:
@@ -77,5 +78,66 @@ async def test_who_was_cancelled_while_waiting_is_forgotten() -> None:
     cancelled = await begun(turns, order, "cancelled")
     cancelled.cancel()
     await asyncio.wait((cancelled,))
+    turns.give_back("k")
+    assert not turns.is_taken("k")
+
+
+# A turn that lasts
+
+
+async def test_the_next_one_waits_until_nothing_can_come_late(clock: LoopClock) -> None:
+    turns = Turns(late_s=10.0)
+    order: list[str] = []
+    await turns.take("k")
+    turns.make_last("k")
+    later = await begun(turns, order, "later")
+    turns.give_back("k")
+    await clock.advance(9)
+    assert order == []
+    await clock.advance(2)
+    await later
+    assert order == ["later"]
+    assert not turns.is_taken("k")
+
+
+async def test_a_turn_that_lasts_is_nobodys(clock: LoopClock) -> None:
+    turns = Turns(late_s=10.0)
+    await turns.take("k")
+    turns.make_last("k")
+    turns.give_back("k")
+    assert not turns.is_taken("k")
+    settled = asyncio.create_task(turns.settled(("other", "k")))
+    await asyncio.sleep(0)
+    assert turns.is_taken("k")
+    assert not settled.done()
+    await clock.advance(11)
+    await settled
+    assert not turns.is_taken("k")
+
+
+async def test_what_is_settled_does_not_wait_for_who_is_busy() -> None:
+    turns = Turns(late_s=10.0)
+    await turns.take("k")
+    await turns.settled(("k",))
+    turns.give_back("k")
+
+
+async def test_a_turn_that_lasts_no_longer_than_its_holder_is_over_with_him(
+    clock: LoopClock,
+) -> None:
+    turns = Turns(late_s=10.0)
+    await turns.take("k")
+    turns.make_last("k")
+    await clock.advance(11)
+    turns.give_back("k")
+    await turns.take("k")
+    turns.give_back("k")
+    assert not turns.is_taken("k")
+
+
+async def test_a_key_that_nobody_has_is_free_at_once() -> None:
+    turns = Turns(late_s=10.0)
+    turns.make_last("k")
+    await turns.take("k")
     turns.give_back("k")
     assert not turns.is_taken("k")
