@@ -5,11 +5,14 @@ not know what is done in a turn.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 __all__ = ["LATE_S", "Turns"]
+
+_log = logging.getLogger(__name__)
 
 LATE_S = 10.0
 """How long (seconds) what got no answer may still be carried out. A store promises no bound; but
@@ -94,9 +97,13 @@ class Turns:
     def _lasts(self, turn: _Turn, key: str) -> bool:
         """Whether the turn lasts beyond its end; then it will be given back again."""
         loop = asyncio.get_running_loop()
-        turn.is_over = turn.lasts_until > loop.time()
-        if turn.is_over:
-            loop.call_at(turn.lasts_until, self.give_back, key)
-        else:
+        rest_s = turn.lasts_until - loop.time()
+        if rest_s <= 0:
             turn.lasts_until = 0.0
-        return turn.is_over
+            turn.is_over = False
+            return False
+        if not turn.is_over:
+            turn.is_over = True
+            _log.info("%r: a request got no answer; who changes it next waits %.1f s", key, rest_s)
+        loop.call_at(turn.lasts_until, self.give_back, key)
+        return True
