@@ -7,6 +7,7 @@ import pytest
 
 from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import StorageError
+from cos_ftp_server.vfs import publishing
 from cos_ftp_server.vfs.base import Receipt
 from tests.doubles.ftp_client import until
 from tests.doubles.loop_clock import LoopClock
@@ -21,17 +22,19 @@ def late_s() -> float:
 
 
 class LateRequest:
-    """A request whose connection is cut, and that the store carries out when it is told.
+    """A request whose connection is cut, by either side, and that the store carries out when told.
 
     Of two `keys`, the first is the object's and the other the request's.
     """
 
-    def __init__(self, world: World, operation: str, *keys: str, times: int = 1) -> None:
+    def __init__(
+        self, world: World, operation: str, *keys: str, times: int = 1, is_cut: bool = True
+    ) -> None:
         self._requests = world.emulator.requests
         self._turns = world.state.turns
         self._operation = operation
         self._key = keys[0]
-        self._hold = world.hold(operation, keys[-1], times=times, late=True)
+        self._hold = world.hold(operation, keys[-1], times=times, late=is_cut)
 
     @property
     def waiting(self) -> int:
@@ -57,6 +60,20 @@ async def test_an_upload_does_not_undo_a_later_one(world: World, clock: LoopCloc
     await world.store("/f", b"first")
     late = LateRequest(world, "PutObject", "f")
     await world.store("/f", b"second")
+    await late.comes_before(asyncio.create_task(world.store("/f", b"third")), clock)
+    assert await world.load("/f") == b"third"
+
+
+async def test_an_upload_that_was_given_up_does_not_undo_a_later_one(
+    world: World, clock: LoopClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "_PUT_PATIENCE_S", 0.0)
+    await world.store("/f", b"first")
+    late = LateRequest(world, "PutObject", "f", is_cut=False)
+    upload = asyncio.create_task(world.store("/f", b"second"))
+    await world.emulator.requests.wait_for("PutObject", count=2)
+    upload.cancel()
+    await asyncio.wait((upload,))
     await late.comes_before(asyncio.create_task(world.store("/f", b"third")), clock)
     assert await world.load("/f") == b"third"
 
