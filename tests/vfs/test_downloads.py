@@ -79,6 +79,15 @@ async def test_what_is_damaged_on_the_way_is_never_whole(
     assert await world.load("/f", 1) == content[1:]
 
 
+async def test_an_empty_answer_is_no_empty_file(world: World) -> None:
+    """By a proxy that has lost the body: the checksum is that of the object."""
+    await world.store("/f", b"")
+    world.emulator.faults.add(Fault(operation="GetObject", crc="wrong"))
+    with pytest.raises(StorageError) as caught:
+        await world.load("/f")
+    assert caught.value.kind is ErrorKind.DAMAGED
+
+
 async def test_a_store_that_tells_no_checksum_is_believed(world: World) -> None:
     await world.store("/f", b"content")
     world.emulator.faults.add(Fault(operation="GetObject", crc="missing"))

@@ -157,7 +157,7 @@ class Download:
     async def read(self) -> bytes | memoryview:
         """Return the next chunk, b"" at the end; see `ObjectReader.read`."""
         chunk = await self._next_chunk()
-        if chunk and self._crc is not None and self._meta.crc64 is not None:
+        if self._crc is not None and self._meta.crc64 is not None:
             self._crc = crc64(chunk, self._crc)
             self._left -= len(chunk)
             if not self._left:
