@@ -471,6 +471,26 @@ async def test_a_whole_file_stays_if_it_is_unclear_whether_it_came(world: World)
     assert await world.load("/f") == b"whole"
 
 
+async def test_what_is_broken_off_does_not_stay_though_it_is_unclear_whether_it_came(
+    world: World,
+) -> None:
+    """Whoever closes the data connection, and only then says ABOR, has sent no whole file."""
+    put = Fault(operation="PutObject", reset=True, after_commit=True, times=1)
+    look = Fault(operation="HeadObject", status=503, times=3)
+    world.emulator.faults.add(put)
+    world.emulator.faults.add(look)
+    hold = world.hold("HeadObject", times=1)
+    storing = asyncio.create_task(world.store("/f", b"half"))
+    await world.emulator.requests.wait_for("HeadObject", "f")
+    assert await world.keys() == ["f"]
+    storing.cancel()
+    hold.set()
+    with pytest.raises(asyncio.CancelledError):
+        await storing
+    await world.cleanups.aclose(10)
+    assert await world.keys() == []
+
+
 async def test_a_file_that_is_there_is_seen_while_it_is_replaced_blindly(world: World) -> None:
     """By keys that may write but not list: the store has to say that the file is there."""
     await world.store("/f", OLD)

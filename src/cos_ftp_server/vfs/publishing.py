@@ -123,7 +123,11 @@ class Publication:
         if not self._is_confirmed:
             await confirm()
             self._is_confirmed = True
-        await all_ended(self._creating)
+        try:
+            await all_ended(self._creating)
+        except asyncio.CancelledError:
+            self._is_confirmed = False  # its client has aborted it, or is gone after all
+            raise
         try:
             stored = self._creating.result()
         except StorageError as error:
