@@ -35,7 +35,13 @@ from cos_ftp_server.cos.types import (
     ObjectOptions,
     Stored,
 )
-from cos_ftp_server.cos.xml import build_delete, is_xml_text, parse_delete_result, parse_list
+from cos_ftp_server.cos.xml import (
+    XmlError,
+    build_delete,
+    is_xml_text,
+    parse_delete_result,
+    parse_list,
+)
 from cos_ftp_server.errors import ErrorKind, StorageError
 
 __all__ = ["CosClient", "ObjectBody"]
@@ -299,7 +305,14 @@ class CosClient(MultipartClient):
             query=tuple(query),
             patience=self._limits.quick,
         )
-        return await self._channel.call(request, lambda reply: parse_list(reply.body))
+
+        def read(reply: Reply) -> ListPage:
+            page = parse_list(reply.body)
+            if page.next_marker and page.next_marker.encode() <= marker.encode():
+                raise XmlError("a page that leads back to itself")  # who follows it never ends
+            return page
+
+        return await self._channel.call(request, read)
 
     def _read_stored(self, reply: Reply) -> Stored:
         return parse_stored(reply.headers, self.dialect)

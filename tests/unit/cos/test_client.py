@@ -232,6 +232,15 @@ class TestBucket:
         )
         assert is_signed(request)
 
+    @pytest.mark.parametrize("marker", ["a/x", "a/b"])
+    async def test_list_that_would_never_end(
+        self, client: CosClient, store: ScriptedStore, marker: str
+    ) -> None:
+        body = f"<IsTruncated>true</IsTruncated><NextMarker>{marker}</NextMarker>"
+        store.will(*[xml(f"<ListBucketResult>{body}</ListBucketResult>")] * 3)
+        error = await failure(client.list_objects("a/", marker="a/x"))
+        assert (error.kind, error.temporary) == (ErrorKind.UNAVAILABLE, True)
+
     async def test_list_uploads(self, client: CosClient, store: ScriptedStore) -> None:
         body = "<IsTruncated>false</IsTruncated>"
         store.will(xml(f"<ListMultipartUploadsResult>{body}</ListMultipartUploadsResult>"))
