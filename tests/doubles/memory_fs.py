@@ -124,6 +124,7 @@ class MemoryFileSystem:
         self.page_entries = 1000
         self.open_writers = 0
         self.open_readers = 0
+        self.broken_off: set[VirtualPath] = set()
         self.interrupted: set[VirtualPath] = set()
         self.size_hints: list[int | None] = []
         self.writer_opened = asyncio.Event()
@@ -207,6 +208,9 @@ class MemoryFileSystem:
 
     def is_interrupted(self, path: VirtualPath) -> bool:
         return path in self.interrupted
+
+    def has_broken_off(self, path: VirtualPath) -> bool:
+        return path in self.broken_off
 
     def open_writer(
         self, path: VirtualPath, *, offset: int | None = 0, size_hint: int | None = None

@@ -49,6 +49,16 @@ async def test_rest_and_stor(
     assert file_system.files == {A: result}
 
 
+async def test_the_size_of_an_old_file_is_not_that_of_what_was_sent_last(
+    client: RawClient, file_system: MemoryFileSystem
+) -> None:
+    """Not 550, which curl takes for a missing file when it downloads."""
+    file_system.put("/a", b"01234")
+    file_system.broken_off = {A, VirtualPath("/absent")}
+    await client.expect("SIZE a", 554)
+    await client.expect("SIZE absent", 550)
+
+
 async def test_rest_beyond_the_end(client: RawClient, file_system: MemoryFileSystem) -> None:
     file_system.put("/a", b"01234")
     for name in ("a", "absent"):

@@ -201,6 +201,10 @@ class FileSystem(Protocol):
         """Whether an upload of it is under way, or broke off so lately that it may be repeated."""
         ...
 
+    def has_broken_off(self, path: VirtualPath) -> bool:
+        """Whether the file is not the whole one that was sent last, and may be sent again."""
+        ...
+
     async def delete_file(self, path: VirtualPath) -> None:
         """Delete a file; the directory that held it stays. Raises NOT_FOUND, IS_DIRECTORY."""
         ...

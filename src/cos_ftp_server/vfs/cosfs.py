@@ -132,6 +132,10 @@ class CosFileSystem:
         """Whether an upload of it is under way, or broke off within the last hour."""
         return self._state.attempts.is_interrupted(file_key(path, self._prefix))
 
+    def has_broken_off(self, path: VirtualPath) -> bool:
+        """Whether the file is not the whole one that was sent last, within the last hour."""
+        return self._state.attempts.has_broken_off(file_key(path, self._prefix))
+
     async def delete_file(self, path: VirtualPath) -> None:
         """Delete a file; the directory that held it stays."""
         key = file_key(path, self._prefix)

@@ -124,12 +124,16 @@ async def handle_size(exchange: Exchange, argument: str) -> Reply:
     """Tell a file's size as stored, which is what TYPE I transfers, also while TYPE A is set.
 
     Not so to lftp about an upload that broke off: it would take that much for sent, or all of it.
+    Nor to others while the file is not what was sent last: whoever resumes that would take it for
+    complete if it is no smaller, without any further question.
     """
     session = exchange.session
     path = session.sized = session.resolve(argument)
     if _may_repeat_upload(session, path):
         return replies.NO_RETRY
     info = await session.file_system.stat_file(path)
+    if session.file_system.has_broken_off(path):
+        return replies.NO_SIZE
     return replies.file_size(info.size)
 
 
