@@ -110,6 +110,9 @@ class MemoryWriter:
         self._publish(content)
         return Receipt(len(content), crc64(content))
 
+    def note_part(self) -> None:
+        pass
+
     def _flush(self) -> None:
         self._content += memoryview(self._buffer)[: self._filled]
         self._filled = 0

@@ -10,7 +10,8 @@ import pytest
 
 from cos_ftp_server.server import exchange
 from tests.doubles.accounts import PASSWORD, USER
-from tests.gateway.conftest import World
+from tests.doubles.ftp_client import reset
+from tests.gateway.conftest import Start, World
 
 CONTENT = bytes(range(256)) * 2400
 """More than lftp has sent when it begins again: it repeats what is left in its buffer."""
@@ -88,3 +89,27 @@ async def test_a_lost_control_connection_at_the_end(
             if lftp.returncode is None:
                 lftp.kill()
     assert "f" not in await world.keys()
+
+
+async def test_it_does_not_repeat_an_upload_of_which_a_part_is_kept(start: Start) -> None:
+    """At each break it may go on with the wrong bytes, up to the right size."""
+    world = await start(optional={"interrupted_upload": "keep"})
+    async with world.client() as client:
+        await client.login()
+        await client.expect("CLNT lftp/4.9.2", 200)
+        _, data = await client.open_data()
+        await client.expect("STOR f", 150)
+        data.write(CONTENT)
+        await data.drain()
+        while f"{len(CONTENT)} bytes" not in (await client.command("STAT")).text:
+            pass
+        reset(data)
+        assert (await client.reply()).text.endswith(f"{len(CONTENT)} bytes are stored.")
+    async with world.client() as client:
+        await client.login()
+        await client.expect("SIZE f", 213)
+        await client.expect("CLNT lftp/4.9.2", 200)
+        await client.expect("SIZE f", 550)  # it has connected again by itself
+        await client.expect("STOR f", 550)
+        await client.expect("PWD", 257)
+        await client.expect("SIZE f", 213)  # it is another one

@@ -135,6 +135,10 @@ class ObjectWriter(Protocol):
         """
         ...
 
+    def note_part(self) -> None:
+        """Say that what was committed is only a part, which its client may be about to repeat."""
+        ...
+
 
 class Rename(Protocol):
     """A file or directory that has been looked up, about to get another name."""

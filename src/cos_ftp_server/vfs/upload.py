@@ -327,6 +327,10 @@ class Upload:
             await self._multipart.result().completed()
         return Receipt(self._size, stored.crc64 if crc is None else crc)
 
+    def note_part(self) -> None:
+        """Remember that this one broke off, although it was committed; see `ObjectWriter`."""
+        self._attempts.break_off(self._attempt)
+
     def _whole_crc(self) -> int | None:
         """Return the checksum of kept and received bytes, None if that of the former is unknown."""
         if self._kept_crc is None:
