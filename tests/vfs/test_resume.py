@@ -188,6 +188,19 @@ async def test_cancelled_while_a_request_hangs(world: World, operation: str, old
     assert await world.load("/f") == content
 
 
+@pytest.mark.parametrize("offset", [1000, END])
+async def test_what_is_damaged_on_its_way_through_does_not_become_the_beginning(
+    world: World, offset: int | None
+) -> None:
+    content = random_bytes(2000)
+    await world.store("/f", content)
+    world.emulator.faults.add(Fault(operation="GetObject", corrupt_at=3, times=1))
+    with pytest.raises(StorageError) as caught:
+        await resume(world, b"rest", offset)
+    assert (caught.value.kind, caught.value.temporary) == (ErrorKind.INTEGRITY, True)
+    assert await world.load("/f") == content
+
+
 async def test_a_copy_that_differs_does_not_become_the_file(world: World) -> None:
     """The store's own checksum of what it copied is compared with that of the file."""
     await world.store("/f", random_bytes(2 * MIB))
