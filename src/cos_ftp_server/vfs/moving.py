@@ -340,7 +340,7 @@ class TreeMove:
             turns = self._state.turns
             doomed = [key for key in twins if key not in written and not turns.is_taken(key)]
             async with AsyncExitStack() as held:
-                for key in doomed:
+                for key in sorted(doomed):  # two moves in one order: neither waits for the other
                     await held.enter_async_context(turns.turn(key))
                 failed = await self._client.delete_objects(doomed)
             self._failure = self._failure or next(iter(failed), None)
