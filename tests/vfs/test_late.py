@@ -132,6 +132,28 @@ async def test_the_rename_of_a_directory_takes_nothing_that_was_stored_later(
     assert await world.load("/e/f") == b"first"
 
 
+async def test_what_is_stored_while_a_rename_waits_for_another_file_stays(
+    world: World, clock: LoopClock
+) -> None:
+    for name in ("a", "b"):
+        await world.store(f"/d/{name}", b"first")
+    look = world.hold("HeadObject", "d/b", times=1)
+    rename = asyncio.create_task(world.rename("/d", "/e"))
+    await world.emulator.requests.wait_for("HeadObject", "d/b")
+    turns = world.state.turns
+    await turns.take("d/a")
+    turns.make_last("d/a")
+    turns.give_back("d/a")
+    look.set()
+    await until(lambda: turns.is_taken("d/a"))
+    await world.store("/d/b", b"second")
+    await clock.advance(LATE_S)
+    with suppress(StorageError):  # as there is a file at the old name
+        await rename
+    assert await world.load("/d/b") == b"second"
+    assert await world.load("/e/a") == b"first"
+
+
 async def test_the_undo_of_a_directory_rename_finds_late_copies(
     world: World, clock: LoopClock
 ) -> None:
