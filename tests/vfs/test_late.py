@@ -132,26 +132,30 @@ async def test_the_rename_of_a_directory_takes_nothing_that_was_stored_later(
     assert await world.load("/e/f") == b"first"
 
 
-async def test_what_is_stored_while_a_rename_waits_for_another_file_stays(
+async def test_what_is_stored_while_the_rename_of_a_directory_waits_stays(
     world: World, clock: LoopClock
 ) -> None:
-    for name in ("a", "b"):
-        await world.store(f"/d/{name}", b"first")
-    look = world.hold("HeadObject", "d/b", times=1)
+    for name in ("/d/a", "/d/b"):
+        await world.store(name, b"first")
+    look, next_look = (world.hold("HeadObject", key, times=1) for key in ("d/a", "d/b"))
     rename = asyncio.create_task(world.rename("/d", "/e"))
-    await world.emulator.requests.wait_for("HeadObject", "d/b")
-    turns = world.state.turns
-    await turns.take("d/a")
-    turns.make_last("d/a")
-    turns.give_back("d/a")
+    await world.emulator.requests.wait_for("HeadObject", "d/a")
+    late = LateRequest(world, "PutObject", "d/a")
+    world.emulator.faults.add(Fault(operation="PutObject", key="d/a".__eq__, status=403))
+    with pytest.raises(StorageError):
+        await world.store("/d/a", b"refused")
+    looks = world.emulator.requests.count("HeadObject", "d/a")
     look.set()
-    await until(lambda: turns.is_taken("d/a"))
+    await world.emulator.requests.wait_for("HeadObject", "d/a", count=looks, ended=True)
+    next_look.set()
+    await until(lambda: late.waiting == 1)
     await world.store("/d/b", b"second")
     await clock.advance(LATE_S)
-    with suppress(StorageError):  # as there is a file at the old name
+    with pytest.raises(StorageError) as caught:
         await rename
+    assert caught.value.aftermath == "Renamed, but 1 file is still at the old name."
     assert await world.load("/d/b") == b"second"
-    assert await world.load("/e/a") == b"first"
+    await late.comes()
 
 
 async def test_the_undo_of_a_directory_rename_finds_late_copies(

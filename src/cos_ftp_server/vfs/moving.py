@@ -13,7 +13,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -338,11 +337,9 @@ class TreeMove:
         try:
             await for_each(look, formers, at_once=_AT_ONCE, settle_s=0)
             turns = self._state.turns
-            free = [key for key in twins if not turns.is_taken(key)]
-            async with AsyncExitStack() as held:
-                for key in sorted(free):  # two moves in one order: neither waits for the other
-                    await held.enter_async_context(turns.turn(key))
-                doomed = [key for key in free if key not in written]
+            doomed = [key for key in twins if key not in written and not turns.is_taken(key)]
+            async with turns.several(doomed):
+                doomed = [key for key in doomed if key not in written]  # while it waited
                 failed = await self._client.delete_objects(doomed)
             self._failure = self._failure or next(iter(failed), None)
             deleted = set(doomed).difference(failure.key for failure in failed)

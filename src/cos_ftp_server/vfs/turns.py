@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 __all__ = ["LATE_S", "Turns"]
 
@@ -75,6 +75,18 @@ class Turns:
             yield
         finally:
             self.give_back(key)
+
+    @asynccontextmanager
+    async def several(self, keys: Iterable[str]) -> AsyncIterator[None]:
+        """Have the turns of all `keys` as long as the context lasts.
+
+        They are taken in the order of the keys, so that two who want several never wait for each
+        other in a circle.
+        """
+        async with AsyncExitStack() as held:
+            for key in sorted(keys):
+                await held.enter_async_context(self.turn(key))
+            yield
 
     # What may come late
 

@@ -141,3 +141,25 @@ async def test_a_key_that_nobody_has_is_free_at_once() -> None:
     await turns.take("k")
     turns.give_back("k")
     assert not turns.is_taken("k")
+
+
+async def test_who_want_several_do_not_wait_for_each_other(clock: LoopClock) -> None:
+    turns = Turns(late_s=10.0)
+    await let_last(turns, "a")
+    await clock.advance(5)
+    await let_last(turns, "d")
+
+    async def have(*keys: str) -> None:
+        async with turns.several(keys):
+            pass
+
+    both = asyncio.gather(have("a", "b", "c"), have("c", "d", "b"))
+    await clock.advance(20)
+    async with asyncio.timeout(10):
+        await both
+    assert not any(map(turns.is_taken, "abcd"))
+
+
+async def let_last(turns: Turns, key: str) -> None:
+    async with turns.turn(key):
+        turns.make_last(key)
