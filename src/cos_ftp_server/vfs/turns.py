@@ -38,7 +38,9 @@ class Turns:
     def is_taken(self, key: str) -> bool:
         """Whether somebody has the turn, or is about to."""
         turn = self._turns.get(key)
-        return turn is not None and (not turn.is_over or bool(turn.waiting))
+        if turn is None:
+            return False
+        return not turn.is_over or not all(given.cancelled() for given in turn.waiting)
 
     async def take(self, key: str) -> None:
         """Return once it is the caller's turn, who must `give_back` it."""

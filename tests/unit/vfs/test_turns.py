@@ -115,6 +115,20 @@ async def test_a_turn_that_lasts_is_nobodys(clock: LoopClock) -> None:
     assert not turns.is_taken("k")
 
 
+async def test_a_turn_that_lasts_is_not_taken_by_who_has_given_up_waiting(
+    clock: LoopClock,
+) -> None:
+    turns = Turns(late_s=10.0)
+    await let_last(turns, "k")
+    waiting = asyncio.create_task(turns.take("k"))
+    await asyncio.sleep(0)
+    assert turns.is_taken("k")
+    waiting.cancel()
+    await asyncio.wait((waiting,))
+    assert not turns.is_taken("k")
+    await clock.advance(11)
+
+
 async def test_what_is_settled_does_not_wait_for_who_is_busy() -> None:
     turns = Turns(late_s=10.0)
     await turns.take("k")
