@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import pytest
 
-from cos_ftp_server.cos.types import Stored
+from cos_ftp_server.cos.types import ObjectOptions, Stored
 from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import ErrorKind, StorageError
 from cos_ftp_server.vfs import publishing, recent
@@ -700,6 +700,28 @@ async def test_who_stores_at_the_target_of_a_directory_rename_waits_for_the_copy
     hold.set()
     with suppress(StorageError):  # by the end of the move, the file may be another one
         await move
+    await upload
+    assert await world.load("/e/a") == b"stored later"
+
+
+async def test_who_stores_at_the_target_of_a_directory_rename_waits_for_the_copy_to_be_encrypted(
+    world: World,
+) -> None:
+    encrypted = ObjectOptions(server_side_encryption="AES256")
+    await world.client.put_object("d/a", b"source", options=encrypted)
+    await world.store("/d/b", b"")
+    copying = world.hold("CopyObject", "e/b")
+    move = asyncio.create_task(world.rename("/d", "/e"))
+    await world.appears("e/a")
+    await world.client.delete_object("e/a")
+    await world.client.put_object("e/a", b"source")  # COS's own copy would not be encrypted
+    encrypting = world.hold("CopyObject", "e/a")
+    copying.set()
+    await world.emulator.requests.wait_for("CopyObject", "e/a", count=2)
+    upload = asyncio.create_task(world.store("/e/a", b"stored later"))
+    await asyncio.wait((upload,), timeout=0.2)  # in which it would be stored if it did not wait
+    encrypting.set()
+    await move
     await upload
     assert await world.load("/e/a") == b"stored later"
 

@@ -296,11 +296,19 @@ class TreeMove:
                 return None
             if encryption and copy.options.server_side_encryption != encryption:
                 # A listing does not tell of it, and a copy does not inherit it.
-                stored = await copy_object(self._tree, source, key)
-                return copy._replace(etag=stored.etag)
+                async with self._state.turns.turn(key):
+                    return await self._copy_again(source, key)
             return copy
 
         return find
+
+    async def _copy_again(self, source: ObjectMeta, key: str) -> ObjectMeta | None:
+        """Replace a copy by one with all that the source has, unless it is another file by now."""
+        copy = await self._client.find_object(key)
+        if copy is None or not is_copy(copy, source):
+            return None
+        stored = await copy_object(self._tree, source, key)
+        return copy._replace(etag=stored.etag)
 
     async def _delete_proven(self, keys: Collection[str], prove: "_Proof") -> int:
         """Delete those of `keys` that are not needed, as `prove` finds; return how many stay.
