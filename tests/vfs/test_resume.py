@@ -188,12 +188,14 @@ async def test_cancelled_while_a_request_hangs(world: World, operation: str, old
     assert await world.load("/f") == content
 
 
+@pytest.mark.parametrize("crc", ["", "missing"])
 @pytest.mark.parametrize("offset", [1000, END])
 async def test_what_is_damaged_on_its_way_through_does_not_become_the_beginning(
-    world: World, offset: int | None
+    world: World, offset: int | None, crc: str
 ) -> None:
     content = random_bytes(2000)
     await world.store("/f", content)
+    world.emulator.faults.add(Fault(operation="HeadObject", crc=crc))
     world.emulator.faults.add(Fault(operation="GetObject", corrupt_at=3, times=1))
     with pytest.raises(StorageError) as caught:
         await resume(world, b"rest", offset)
