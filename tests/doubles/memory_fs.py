@@ -110,7 +110,7 @@ class MemoryWriter:
         self._publish(content)
         return Receipt(len(content), crc64(content))
 
-    def note_part(self) -> None:
+    def note_interruption(self) -> None:
         pass
 
     def _flush(self) -> None:

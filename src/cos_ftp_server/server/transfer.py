@@ -66,7 +66,7 @@ async def upload(
             if isinstance(sink, _AsciiSink):
                 await sink.finish()
             receipt = await writer.commit(is_wanted=exchange.is_wanted)
-            writer.note_part()
+            writer.note_interruption()
             why = reply_to(error) or exchange.cancelled_by
             return replies.interrupted(why, receipt.size)
         except StorageError as error:
@@ -80,7 +80,7 @@ async def upload(
         with exchange.keep_alive(replies.STORING):
             receipt = await writer.commit(exchange.confirm_client, exchange.is_wanted)
     if exchange.is_interrupted:
-        writer.note_part()
+        writer.note_interruption()
         return replies.interrupted(exchange.cancelled_by, receipt.size)
     return replies.transfer_complete(receipt.size, receipt.crc64, exchange.seconds, unique_name)
 

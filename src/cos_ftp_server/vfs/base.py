@@ -135,7 +135,7 @@ class ObjectWriter(Protocol):
         """
         ...
 
-    def note_part(self) -> None:
+    def note_interruption(self) -> None:
         """Say that what was committed is only a part, which its client may be about to repeat."""
         ...
 
@@ -206,7 +206,10 @@ class FileSystem(Protocol):
         ...
 
     def has_broken_off(self, path: VirtualPath) -> bool:
-        """Whether the file is not the whole one that was sent last, and may be sent again."""
+        """Whether the upload of a whole file broke off lately, so that what is there is older.
+
+        Not so if a part of it was kept.
+        """
         ...
 
     async def delete_file(self, path: VirtualPath) -> None:

@@ -327,7 +327,7 @@ class Upload:
             await self._multipart.result().completed()
         return Receipt(self._size, stored.crc64 if crc is None else crc)
 
-    def note_part(self) -> None:
+    def note_interruption(self) -> None:
         """Remember that this one broke off, although it was committed; see `ObjectWriter`."""
         self._attempts.break_off(self._attempt)
 
