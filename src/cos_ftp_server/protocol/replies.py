@@ -161,8 +161,8 @@ NO_RETRY = Reply.of(550, "An upload of this file broke off or goes on: begin ane
 PERMISSION_DENIED = Reply.of(550, "Permission denied.")  # RFC 959 section 5.4
 FILE_TOO_LARGE = Reply.of(552, "File too large.")  # RFC 959 section 5.4
 NAME_NOT_ALLOWED = Reply.of(553, "File name not allowed.")  # RFC 959 section 5.4
-# Not 550, from which curl concludes that there is no file to download. Like that, it is no 4xx,
-# which lftp tries again.
+# Not 550, from which curl concludes that there is no file to download; nor a 4xx, after which lftp
+# tries again.
 NO_SIZE = Reply.of(554, "The last upload broke off: send the whole file.")  # RFC 1123 4.1.3.4
 BAD_OFFSET = Reply.of(554, "Restart offset beyond the end of the file.")  # RFC 1123 4.1.3.4
 

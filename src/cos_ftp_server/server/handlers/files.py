@@ -124,7 +124,7 @@ async def handle_size(exchange: Exchange, argument: str) -> Reply:
     """Tell a file's size as stored, which is what TYPE I transfers, also while TYPE A is set.
 
     Not so to lftp about an upload that broke off: it would take that much for sent, or all of it.
-    Nor to others while the file is not what was sent last: whoever resumes that would take it for
+    Nor to others while the file is not what was sent last: whoever resumes would take it for
     complete if it is no smaller, without any further question.
     """
     session = exchange.session
