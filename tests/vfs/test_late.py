@@ -179,6 +179,7 @@ async def test_who_waits_may_give_up(world: World, clock: LoopClock) -> None:
     late = LateRequest(world, "PutObject", "f")
     await world.store("/f", b"second")
     later = asyncio.create_task(world.store("/f", b"third"))
+    await until(lambda: late.waiting == 1)
     await late.comes()
     later.cancel()
     await asyncio.wait((later,))
