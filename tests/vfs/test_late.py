@@ -174,6 +174,21 @@ async def test_the_undo_of_a_directory_rename_finds_late_copies(
     assert await world.keys() == ["d/f"]
 
 
+async def test_the_undo_of_a_directory_rename_takes_a_late_marker_away(
+    world: World, clock: LoopClock
+) -> None:
+    await world.store("/d/f", b"content")
+    late = LateRequest(world, "PutObject", "e/")
+    world.emulator.faults.add(Fault(operation="CopyObject", status=403, code="AccessDenied"))
+    rename = asyncio.create_task(world.rename("/d", "/e"))
+    await until(lambda: late.waiting == 1)
+    await late.comes()
+    await clock.advance(LATE_S)
+    with pytest.raises(StorageError):
+        await rename
+    assert await world.keys() == ["d/f"]
+
+
 async def test_who_waits_may_give_up(world: World, clock: LoopClock) -> None:
     await world.store("/f", b"first")
     late = LateRequest(world, "PutObject", "f")

@@ -161,21 +161,24 @@ class TreeMove:
             )
 
         etag = ""
-        try:
-            etag = (await RetryPolicy().run(put, is_open)).etag
-        except StorageError as error:
-            may_be_own = error.kind is ErrorKind.EXISTS or error.temporary  # of an earlier try
-            if not may_be_own or not await self._is_claimed(claim):
-                raise
-        self._state.wrote(ObjectMeta(key=self._target, size=0, etag=etag, modified=store_time()))
+        async with self._state.turns.turn(self._target):
+            try:
+                etag = (await RetryPolicy().run(put, is_open)).etag
+            except StorageError as error:
+                may_be_own = error.kind is ErrorKind.EXISTS or error.temporary  # of an earlier try
+                if not may_be_own or not await self._is_claimed(claim):
+                    raise
+            marker = ObjectMeta(key=self._target, size=0, etag=etag, modified=store_time())
+            self._state.wrote(marker)
 
     async def _is_claimed(self, claim: tuple[str, str]) -> bool:
         marker = await self._client.find_object(self._target)
         return marker is not None and claim in marker.options.metadata
 
     async def _take_marker_away(self) -> None:
-        await self._client.delete_object(self._target)
-        self._state.lost_marker(self._target)
+        async with self._state.turns.turn(self._target):
+            await self._client.delete_object(self._target)
+            self._state.lost_marker(self._target)
         self._state.emptied(self._target, is_gone=False)
         self._state.lost_entry(self._target)
 
