@@ -18,13 +18,15 @@ from cos_ftp_server.settings import AccountSettings, Settings
 from cos_ftp_server.storage import Storage
 from cos_ftp_server.sweep import record_files
 from cos_ftp_server.vfs.cleanup import Cleanups
+from cos_ftp_server.vfs.turns import LATE_S
 
 __all__ = ["Gateway"]
 
 _log = logging.getLogger(__name__)
 
-_CLEANUP_SECONDS = 10.0
-"""For what must be aborted in the store when transfers are cut off: a few retries."""
+_CLEANUP_SECONDS = 10.0 + LATE_S
+"""For what must be aborted in the store when transfers are cut off: a few retries, once nothing
+that got no answer can come late."""
 
 _HASTY_CLEANUP_SECONDS = 2.0
 """The same, when somebody does not want to wait."""

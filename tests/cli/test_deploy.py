@@ -36,7 +36,7 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
 
 
 def test_the_unit_leaves_time_to_stop_and_memory_to_run() -> None:
-    assert int(unit_value("TimeoutStopSec")) >= DEFAULTS.stop_timeout + 20
+    assert int(unit_value("TimeoutStopSec")) >= DEFAULTS.stop_timeout + 25
     need = Need(
         buffer_memory=DEFAULTS.buffer_memory,
         connections=DEFAULTS.max_connection_num,

@@ -7,7 +7,7 @@ import pytest
 
 from cos_ftp_server.emulator import Fault
 from cos_ftp_server.errors import StorageError
-from cos_ftp_server.vfs import publishing
+from cos_ftp_server.vfs import moving, publishing
 from cos_ftp_server.vfs.base import Receipt
 from tests.doubles.ftp_client import until
 from tests.doubles.loop_clock import LoopClock
@@ -172,6 +172,26 @@ async def test_the_undo_of_a_directory_rename_finds_late_copies(
         await rename
     assert caught.value.aftermath == "Nothing was renamed."
     assert await world.keys() == ["d/f"]
+
+
+async def test_the_undo_of_a_directory_rename_finds_late_copies_that_were_given_up(
+    world: World, clock: LoopClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "_SETTLE_S", 0.0)
+    for name in ("/d/f", "/d/g"):
+        await world.store(name, b"content")
+    late = LateRequest(world, "CopyObject", "e/f", is_cut=False)
+    refusal = world.hold("CopyObject", "e/g", status=403, code="AccessDenied")
+    rename = asyncio.create_task(world.rename("/d", "/e"))
+    await world.emulator.requests.wait_for("CopyObject", "e/f")
+    refusal.set()
+    await until(lambda: late.waiting == 1)
+    await late.comes()
+    await clock.advance(LATE_S)
+    with pytest.raises(StorageError) as caught:
+        await rename
+    assert caught.value.aftermath == "Nothing was renamed."
+    assert await world.keys() == ["d/f", "d/g"]
 
 
 async def test_the_undo_of_a_directory_rename_takes_a_late_marker_away(

@@ -189,8 +189,8 @@ class Transport:
 
         What may be repeated is sent again at once when a connection that had been kept turns out to
         be closed, unless it must be sent `once`. Each time that the request was sent and no answer
-        came, `on_unanswered` is called. Whatever the outcome, nothing is read from the memory of
-        `body` any more afterwards.
+        came, or none was waited for, `on_unanswered` is called. Whatever the outcome, nothing is
+        read from the memory of `body` any more afterwards.
         """
         head = _format_head(method, target, headers, len(body))
         connection, answer = await self._request(
@@ -236,6 +236,7 @@ class Transport:
                     raise
                 connection = None
             except BaseException:
+                on_unanswered()
                 await self._pool.release(connection, origin)
                 raise
             else:

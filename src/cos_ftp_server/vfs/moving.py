@@ -50,8 +50,9 @@ _OUT_OF_DATE = frozenset(
 itself, and that of what has its name now, a file or a directory, if both are under way."""
 
 _SETTLE_S = 3.0
-"""How long copies under way may take to end when the move has failed. A server that stops has 10
-seconds for all, and most of them are for the undo."""
+"""How long copies under way may take to end when the move has failed. A server that stops has 20
+seconds for all, and most of them are for the undo, which may have to wait for copies that come
+late."""
 
 _Result = TypeVar("_Result")
 

@@ -312,7 +312,6 @@ class Publication:
         tasks = (self._creating, self._replacing, self._completing)
         for task in tasks:
             if task is not None and not task.done():
-                self._state.turns.make_last(self._key)
                 await dismiss(task)
                 _log.error("%r may be stored although its upload was broken off", self._key)
 
