@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from cos_ftp_server.protocol.commands import Permission
 from cos_ftp_server.vfs.base import VirtualPath
 from tests.doubles.ftp_client import RawClient, reset, until
 from tests.doubles.loop_clock import LoopClock
@@ -57,6 +58,15 @@ async def test_the_size_of_an_old_file_is_not_that_of_what_was_sent_last(
     file_system.broken_off = {A, VirtualPath("/absent")}
     await client.expect("SIZE a", 554)
     await client.expect("SIZE absent", 550)
+
+
+async def test_who_only_reads_is_told_the_size_of_what_is_there(
+    log_in: Login, file_system: MemoryFileSystem
+) -> None:
+    file_system.put("/a", b"01234")
+    file_system.broken_off = {A}
+    async with log_in(file_system, Permission.READ) as client:
+        assert (await client.expect("SIZE a", 213)).text == "213 5"
 
 
 async def test_rest_beyond_the_end(client: RawClient, file_system: MemoryFileSystem) -> None:

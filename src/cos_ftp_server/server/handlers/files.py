@@ -3,6 +3,7 @@
 import secrets
 
 from cos_ftp_server.protocol import replies
+from cos_ftp_server.protocol.commands import Permission
 from cos_ftp_server.protocol.features import TransferType, parse_allo, parse_rest
 from cos_ftp_server.protocol.replies import Reply
 from cos_ftp_server.server.exchange import Exchange
@@ -124,15 +125,16 @@ async def handle_size(exchange: Exchange, argument: str) -> Reply:
     """Tell a file's size as stored, which is what TYPE I transfers, also while TYPE A is set.
 
     Not so to lftp about an upload that broke off: it would take that much for sent, or all of it.
-    Nor to others while the file is not what was sent last: whoever resumes would take it for
-    complete if it is no smaller, without any further question.
+    Nor to others who may store, while the file is not what was sent last: whoever resumes would
+    take it for complete if it is no smaller, without any further question.
     """
     session = exchange.session
     path = session.sized = session.resolve(argument)
     if _may_repeat_upload(session, path):
         return replies.NO_RETRY
     info = await session.file_system.stat_file(path)
-    if session.file_system.has_broken_off(path):
+    may_resume = Permission.WRITE in session.account.permissions
+    if may_resume and session.file_system.has_broken_off(path):
         return replies.NO_SIZE
     return replies.file_size(info.size)
 
