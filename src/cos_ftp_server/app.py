@@ -73,6 +73,7 @@ class Gateway:
             self._settings, transport, self._cleanups, records, self._metadata_url
         )
         resources.push_async_callback(self._storage.aclose)
+        await self._storage.recall()
         self._take_accounts(self._settings)
         server = FtpServer(server_config(self._settings), self._accounts)
         resources.push_async_callback(server.aclose)

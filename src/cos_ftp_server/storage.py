@@ -5,8 +5,9 @@ It must not know users, passwords or permissions.
 
 import asyncio
 import logging
-from collections import defaultdict
+import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import chain, repeat
 
 from cos_ftp_server.buckets import bucket_address, creation_rules, open_bucket, uses_role
@@ -23,6 +24,7 @@ from cos_ftp_server.vfs.bucket import BucketState
 from cos_ftp_server.vfs.buffers import BufferPool
 from cos_ftp_server.vfs.cleanup import Cleanups
 from cos_ftp_server.vfs.cosfs import CosFileSystem
+from cos_ftp_server.vfs.interruptions import Interruption, InterruptionFile
 from cos_ftp_server.vfs.parts import PartLadder
 from cos_ftp_server.vfs.records import RecordFiles
 from cos_ftp_server.vfs.upload import UploadEngine
@@ -34,6 +36,9 @@ _LOOKS_AT_ONCE = 8
 _SWEEP_PAUSES_S = (REST.total_seconds() + 1, 1800.0)
 """Seconds to the next look for what was left behind, which costs nothing when nothing was: first to
 when all of it can be told from what others have begun."""
+
+_LONGEST_UPLOAD_S = 24 * 3600.0
+"""Seconds. A record that is older may have been left behind long ago."""
 
 _FAILURES_TOLD = 10
 """Lines in the log for what one look could not abort; `cos-ftp-server sweep` tells all."""
@@ -72,7 +77,8 @@ class Storage:
             max_parts=COS.max_parts,
             max_part=most,
         )
-        self._states: defaultdict[str, BucketState] = defaultdict(BucketState)
+        self._states: dict[str, BucketState] = {}
+        self._interruptions = InterruptionFile(optional.log_dir / "broken-off")
         self._looks: set[asyncio.Task[None]] = set()
         self._look_slots = asyncio.Semaphore(_LOOKS_AT_ONCE)
         self._sweeping: asyncio.Task[None] | None = None
@@ -82,7 +88,7 @@ class Storage:
         if uses_role(account):
             self._role.start()
         address = bucket_address(account)
-        state = self._states[address.host + address.path_prefix]
+        state = self._state_of(address.host + address.path_prefix)
         client = open_bucket(
             self._transport, account, self._role, on_unanswered=state.turns.make_last
         )
@@ -100,6 +106,41 @@ class Storage:
             rules=creation_rules(account),
             state=state,
         )
+
+    def _state_of(self, bucket: str) -> BucketState:
+        """Return what all accounts of a bucket share. It is called the same with any scheme."""
+        if (state := self._states.get(bucket)) is None:
+            state = BucketState(write_down=partial(self._write_down, bucket))
+            self._states[bucket] = state
+        return state
+
+    def _write_down(self, bucket: str, key: str, is_whole: bool) -> None:
+        interruption = Interruption(bucket=bucket, key=key, moment=time.time(), is_whole=is_whole)
+        self._records.offer(partial(self._interruptions.append, interruption))
+
+    async def recall(self) -> None:
+        """Learn which uploads broke off in earlier processes, and with them.
+
+        One that was killed had no time to say so: then there is the record of a multipart upload.
+        """
+        try:
+            known = await self._records.call(self._interruptions.read)
+            left_behind = await self._records.left_behind()
+        except OSError as error:
+            _log.warning("uploads that broke off earlier are not known: %s", error.strerror)
+            return
+        now = time.time()
+        latest: dict[tuple[str, str], float] = {}
+        for one in known:
+            latest[one.bucket, one.key] = one.moment
+            self._state_of(one.bucket).attempts.recall(
+                one.key, is_whole=one.is_whole, seconds_ago=now - one.moment
+            )
+        for upload in left_behind:
+            bucket, begun = upload.origin.partition("://")[2], upload.begun.timestamp()
+            if now - begun < _LONGEST_UPLOAD_S and begun > latest.get((bucket, upload.key), 0.0):
+                self._state_of(bucket).attempts.recall(upload.key, is_whole=True)
+                self._write_down(bucket, upload.key, is_whole=True)
 
     def look_at(self, accounts: Iterable[AccountSettings]) -> None:
         """Find out in the background whether buckets can be used; log a warning for each that
@@ -164,3 +205,4 @@ class Storage:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._role.aclose()
+        await self._records.run(lambda: None)  # then what was written down before is on the disk

@@ -32,11 +32,24 @@ class Attempt:
         """Whether something has been stored at the key, or deleted there, since it began."""
 
 
-class Attempts:
-    """Those under way that were not overtaken, and where one broke off within the last hour."""
+def _forget(_key: str, _is_whole: bool) -> None:
+    """Write nothing down."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+
+class Attempts:
+    """Those under way that were not overtaken, and where one broke off within the last hour.
+
+    `write_down` is called with the key, and whether `has_broken_off`, each time that an upload
+    breaks off, and when something else is stored there.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        write_down: Callable[[str, bool], None] = _forget,
+    ) -> None:
         self._clock = clock
+        self._write_down = write_down
         self._under_way: dict[str, set[Attempt]] = {}
         self._broken_off: OrderedDict[str, tuple[float, bool]] = OrderedDict()  # when, is_whole
 
@@ -49,8 +62,10 @@ class Attempts:
     def settle(self, key: str) -> None:
         """Take note that something was stored at `key`, or deleted there: it may be resumed."""
         if key in self._broken_off:
-            moment, _ = self._broken_off[key]
-            self._broken_off[key] = moment, False
+            moment, is_whole = self._broken_off[key]
+            if is_whole:
+                self._broken_off[key] = moment, False
+                self._write_down(key, False)
         for attempt in self._under_way.pop(key, ()):
             attempt.is_overtaken = True
 
@@ -66,7 +81,12 @@ class Attempts:
         self.end(attempt)
         key = attempt.key
         is_whole = (attempt.is_whole and not attempt.is_overtaken) or self.has_broken_off(key)
-        self._broken_off[key] = self._clock(), is_whole
+        self.recall(key, is_whole=is_whole)
+        self._write_down(key, is_whole)
+
+    def recall(self, key: str, *, is_whole: bool, seconds_ago: float = 0.0) -> None:
+        """Take note of what was written down. Of what happened at one key, the last comes last."""
+        self._broken_off[key] = self._clock() - max(0.0, seconds_ago), is_whole
         self._broken_off.move_to_end(key)
         if len(self._broken_off) > _MOST:
             self._broken_off.popitem(last=False)

@@ -35,10 +35,15 @@ class BucketState:
     something new says so in `under_way`, once there is no `obstacle`. Uploads are in `attempts`.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, late_s: float = LATE_S) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        late_s: float = LATE_S,
+        write_down: Callable[[str, bool], None] = lambda _key, _is_whole: None,
+    ) -> None:
         self.turns = Turns(late_s)
         self.under_way = UnderWay()
-        self.attempts = Attempts(clock)
+        self.attempts = Attempts(clock, write_down)
         self.damaged = DamagedFiles(clock)
         self.now = clock
         """Returns the time (seconds) on the clock that all that is known here goes by."""

@@ -17,7 +17,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,9 @@ _Result = TypeVar("_Result")
 
 _PATIENCE_S = 2.0
 """Seconds that anybody waits for a disk that has frozen."""
+
+_MOST_WAITING = 1000
+"""Of what nobody waits for."""
 
 
 class RecordFiles:
@@ -114,6 +117,19 @@ class RecordFiles:
     async def upload_ids(self) -> set[str]:
         """Return the UploadIds in all files, whoever holds them. Raises OSError."""
         return await self._run(partial(_read_ids, self.directory))
+
+    async def left_behind(self) -> list[BegunUpload]:
+        """Return what those files tell that nobody holds; they stay. Raises OSError."""
+        return await self._run(partial(_read_left_behind, self.directory))
+
+    async def call(self, work: Callable[[], _Result]) -> _Result:
+        """Return what `work` returns, and raise its OSError; see `begin`."""
+        return await self._run(work)
+
+    def offer(self, work: Callable[[], object]) -> None:
+        """Do `work` some time, unless so much is waiting that the disk must have frozen."""
+        if self._work.qsize() < _MOST_WAITING:
+            self._submit(work)
 
     def begin(self, work: Callable[[], object]) -> Future[object]:
         """Do `work` without waiting for it; an OSError or ValueError is its result."""
@@ -237,6 +253,18 @@ def _list(directory: Path) -> list[str]:
         return sorted(name for name in os.listdir(directory) if name.endswith(ENDING))
     except FileNotFoundError:
         return []
+
+
+def _read_left_behind(directory: Path) -> list[BegunUpload]:
+    found = []
+    for name in _list(directory):
+        with suppress(OSError, ValueError):  # it has gone meanwhile, or is no record
+            if (file := LockedFile.take(directory / name)) is not None:
+                with closing(file):
+                    upload = file.read()
+                if upload is not None:
+                    found.append(upload)
+    return found
 
 
 def _read_ids(directory: Path) -> set[str]:

@@ -96,3 +96,27 @@ def test_there_are_never_many() -> None:
         attempts.break_off(attempts.begin(f"f{number}", is_whole=True))
     assert not attempts.has_broken_off("f0")
     assert attempts.has_broken_off("f1")
+
+
+def test_each_change_is_written_down() -> None:
+    written: list[tuple[str, bool]] = []
+    attempts = Attempts(write_down=lambda key, is_whole: written.append((key, is_whole)))
+    attempts.break_off(attempts.begin("f", is_whole=True))
+    attempts.settle("f")
+    attempts.settle("f")
+    attempts.settle("other")
+    attempts.break_off(attempts.begin("g", is_whole=False))
+    assert written == [("f", True), ("f", False), ("g", False)]
+
+
+def test_what_was_written_down_ages_on() -> None:
+    clock = Clock(10_000.0)
+    attempts = Attempts(clock)
+    attempts.recall("f", is_whole=True, seconds_ago=3000.0)
+    attempts.recall("from the future", is_whole=True, seconds_ago=-3000.0)
+    assert attempts.has_broken_off("f")
+    clock.now += 700.0
+    assert not attempts.has_broken_off("f")
+    assert attempts.has_broken_off("from the future")
+    clock.now += 3000.0
+    assert not attempts.has_broken_off("from the future")
