@@ -79,6 +79,28 @@ async def test_what_is_damaged_on_the_way_is_never_whole(
     assert await world.load("/f", 1) == content[1:]
 
 
+async def test_what_was_replaced_amid_a_download_is_not_resumed(world: World) -> None:
+    """What came is of the old file: with the end of the new one it may have the right size."""
+    old, new = random_bytes(LARGE), random_bytes(LARGE, seed=2)
+    await world.store("/f", old)
+
+    async def load() -> None:
+        async with world.fs.open_reader(path("/f")) as reader:
+            assert await reader.read()
+            await world.client.put_object("f", new)
+            while await reader.read():
+                pass
+
+    with pytest.raises(StorageError) as caught:
+        await load()
+    assert caught.value.kind is ErrorKind.CHANGED
+    with pytest.raises(StorageError) as caught:
+        await world.load("/f", 1)
+    assert caught.value.kind is ErrorKind.DAMAGED
+    assert await world.load("/f") == new
+    assert await world.load("/f", 1) == new[1:]
+
+
 async def test_an_empty_answer_is_no_empty_file(world: World) -> None:
     """By a proxy that has lost the body: the checksum is that of the object."""
     await world.store("/f", b"")

@@ -1,7 +1,8 @@
-"""Files that have come damaged from the store, so that nobody resumes what he has of them.
+"""Files of which a download broke off for good, so that nobody resumes what he has of them.
 
-What a client got before the damage was noticed may be damaged itself, and together with the rest
-has the right size. It must not know how damage is noticed.
+What a client got before damage was noticed may be damaged itself, and what it got of a file that
+was replaced is of the old one; together with the rest it may have the right size. It must not know
+how either is noticed.
 """
 
 import time
@@ -17,8 +18,12 @@ _MOST = 1_000
 """Files remembered. Beyond, the oldest is forgotten early."""
 
 
+_ANY = "*"
+"""Stands for every ETag, of which none looks so."""
+
+
 class DamagedFiles:
-    """Object keys with the ETag of what came damaged, within the last hour."""
+    """Object keys with the ETag of what must not be resumed, within the last hour."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -31,11 +36,15 @@ class DamagedFiles:
         if len(self._noted) > _MOST:
             self._noted.popitem(last=False)
 
+    def note_change(self, key: str) -> None:
+        """Remember that this object was replaced or deleted during its last download."""
+        self.note(key, _ANY)
+
     def clear(self, key: str) -> None:
         """Take note that all of it has come as it should."""
         self._noted.pop(key, None)
 
     def has(self, key: str, etag: str) -> bool:
-        """Whether the last download of this object was damaged."""
+        """Whether the last download of this object was damaged, or of what it has replaced."""
         noted, moment = self._noted.get(key, ("", 0.0))
-        return noted == etag and self._clock() - moment < _LIFETIME_S
+        return noted in (etag, _ANY) and self._clock() - moment < _LIFETIME_S

@@ -156,7 +156,12 @@ class Download:
 
     async def read(self) -> bytes | memoryview:
         """Return the next chunk, b"" at the end; see `ObjectReader.read`."""
-        chunk = await self._next_chunk()
+        try:
+            chunk = await self._next_chunk()
+        except StorageError as error:
+            if error.kind in (ErrorKind.CHANGED, ErrorKind.NOT_FOUND):
+                self._damaged.note_change(self._meta.key)
+            raise
         if self._crc is not None and self._meta.crc64 is not None:
             self._crc = crc64(chunk, self._crc)
             self._left -= len(chunk)
