@@ -7,7 +7,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 from itertools import chain, repeat
 
 from cos_ftp_server.buckets import bucket_address, creation_rules, open_bucket, uses_role
@@ -24,7 +23,7 @@ from cos_ftp_server.vfs.bucket import BucketState
 from cos_ftp_server.vfs.buffers import BufferPool
 from cos_ftp_server.vfs.cleanup import Cleanups
 from cos_ftp_server.vfs.cosfs import CosFileSystem
-from cos_ftp_server.vfs.interruptions import Interruption, InterruptionFile
+from cos_ftp_server.vfs.interruptions import Interruptions
 from cos_ftp_server.vfs.parts import PartLadder
 from cos_ftp_server.vfs.records import RecordFiles
 from cos_ftp_server.vfs.upload import UploadEngine
@@ -78,7 +77,8 @@ class Storage:
             max_part=most,
         )
         self._states: dict[str, BucketState] = {}
-        self._interruptions = InterruptionFile(optional.log_dir / "broken-off")
+        self._interruptions = Interruptions(records)
+        self._was_killed = False  # the process before this one
         self._looks: set[asyncio.Task[None]] = set()
         self._look_slots = asyncio.Semaphore(_LOOKS_AT_ONCE)
         self._sweeping: asyncio.Task[None] | None = None
@@ -110,21 +110,20 @@ class Storage:
     def _state_of(self, bucket: str) -> BucketState:
         """Return what all accounts of a bucket share. It is called the same with any scheme."""
         if (state := self._states.get(bucket)) is None:
-            state = BucketState(write_down=partial(self._write_down, bucket))
+            state = BucketState(journal=self._interruptions.of_bucket(bucket))
             self._states[bucket] = state
+            if self._was_killed:
+                state.attempts.suspect_all()
         return state
-
-    def _write_down(self, bucket: str, key: str, is_whole: bool) -> None:
-        interruption = Interruption(bucket=bucket, key=key, moment=time.time(), is_whole=is_whole)
-        self._records.offer(partial(self._interruptions.append, interruption))
 
     async def recall(self) -> None:
         """Learn which uploads broke off in earlier processes, and with them.
 
-        One that was killed had no time to say so: then there is the record of a multipart upload.
+        One that was killed had no time to say so. Then there is the record of a multipart upload;
+        any other may have broken off.
         """
         try:
-            known = await self._records.call(self._interruptions.read)
+            self._was_killed, known = await self._interruptions.read()
             left_behind = await self._records.left_behind()
         except OSError as error:
             _log.warning("uploads that broke off earlier are not known: %s", error.strerror)
@@ -140,7 +139,7 @@ class Storage:
             bucket, begun = upload.origin.partition("://")[2], upload.begun.timestamp()
             if now - begun < _LONGEST_UPLOAD_S and begun > latest.get((bucket, upload.key), 0.0):
                 self._state_of(bucket).attempts.recall(upload.key, is_whole=True)
-                self._write_down(bucket, upload.key, is_whole=True)
+                self._interruptions.of_bucket(bucket).note_change(upload.key, is_whole=True)
 
     def look_at(self, accounts: Iterable[AccountSettings]) -> None:
         """Find out in the background whether buckets can be used; log a warning for each that
@@ -205,4 +204,4 @@ class Storage:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._role.aclose()
-        await self._records.run(lambda: None)  # then what was written down before is on the disk
+        await self._interruptions.end()

@@ -36,7 +36,7 @@ def files_on_disk(installation: Installation) -> set[Path]:
 
 
 def notes(installation: Installation) -> list[Path]:
-    return list(installation.directory.glob("log/uploads/*"))
+    return list(installation.directory.glob("log/uploads/*.jsonl"))
 
 
 def open_files(server: Server, installation: Installation) -> set[str]:

@@ -105,7 +105,7 @@ async def test_an_upload_killed_and_made_up_for_is_over(config: Config, emulator
 
 @pytest.mark.usefixtures("old_file")
 async def test_a_memory_that_cannot_be_read_stops_nothing(config: Config) -> None:
-    (config.logs / "broken-off").mkdir(parents=True)
+    (config.logs / "uploads" / "broken-off").mkdir(parents=True)
     async with serving(config.write()) as server, logged_in(server) as client:
         await server.logged("WARNING", "uploads that broke off earlier are not known")
         await break_off(client, "file")
@@ -118,4 +118,25 @@ async def test_who_may_read_the_memory(config: Config) -> None:
         async with logged_in(server) as client:
             await break_off(client, "file")
         assert await server.stop() == 0
-    assert (config.logs / "broken-off").stat().st_mode & 0o777 == 0o600
+    assert (config.logs / "uploads" / "broken-off").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.usefixtures("old_file")
+async def test_any_small_upload_may_have_been_killed(config: Config) -> None:
+    """lftp would go on with it; others are not told that it does not go on."""
+    async with serving(config.write()) as server:
+        async with logged_in(server) as client:
+            assert (await client.store("other", b"")).code == 226
+        await server.kill()
+    async with serving(config.path) as server:
+        async with logged_in(server, "lftp/4.9.2") as client:
+            await client.expect("SIZE file", 550)
+            assert (await client.store("file", b"rest")).code == 550
+        async with logged_in(server, "lftp/4.9.2") as client:
+            await client.expect("PWD", 257)  # it is a new one
+            await client.expect("SIZE file", 213)
+        async with logged_in(server) as client:
+            await client.expect("SIZE file", 213)
+        assert await server.stop() == 0
+    async with serving(config.path) as server, logged_in(server, "lftp/4.9.2") as client:
+        await client.expect("SIZE file", 550)

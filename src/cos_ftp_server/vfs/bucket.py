@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from cos_ftp_server.cos.types import ObjectMeta
 from cos_ftp_server.errors import ErrorKind, StorageError
-from cos_ftp_server.vfs.attempts import Attempts
+from cos_ftp_server.vfs.attempts import Attempts, Journal, Unwritten
 from cos_ftp_server.vfs.damaged import DamagedFiles
 from cos_ftp_server.vfs.paths import prefixes_above
 from cos_ftp_server.vfs.recent import LIFETIME_S, RecentChanges
@@ -20,6 +20,9 @@ from cos_ftp_server.vfs.turns import LATE_S, Turns
 from cos_ftp_server.vfs.under_way import UnderWay
 
 __all__ = ["BucketState", "store_time"]
+
+
+_UNWRITTEN = Unwritten()
 
 
 def store_time() -> datetime:
@@ -39,11 +42,11 @@ class BucketState:
         self,
         clock: Callable[[], float] = time.monotonic,
         late_s: float = LATE_S,
-        write_down: Callable[[str, bool], None] = lambda _key, _is_whole: None,
+        journal: Journal = _UNWRITTEN,
     ) -> None:
         self.turns = Turns(late_s)
         self.under_way = UnderWay()
-        self.attempts = Attempts(clock, write_down)
+        self.attempts = Attempts(clock, journal)
         self.damaged = DamagedFiles(clock)
         self.now = clock
         """Returns the time (seconds) on the clock that all that is known here goes by."""

@@ -1,83 +1,70 @@
-"""Which uploads broke off within the last hour, in a file that outlives this process.
+"""That uploads broke off, written down beside the records of those under way, without waiting.
 
-A client that tries again after the server has been stopped or killed must be told no less than
-before. The file has a line of JSON for each change; the last one for a key counts. Everything here
-blocks. It must not know what is refused to whom.
+It must not know what is refused to whom.
 """
 
-import json
-import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+import time
+from functools import partial
 
-__all__ = ["Interruption", "InterruptionFile"]
+from cos_ftp_server.vfs.attempts import LIFETIME_S, Journal
+from cos_ftp_server.vfs.interruption_file import Interruption, InterruptionFile
+from cos_ftp_server.vfs.records import RecordFiles
 
-_MOST_BYTES = 4 * 1024 * 1024
-"""Of the file; then it is put aside, and the one that was put aside before is gone. Both together
-have more lines than files are remembered."""
+__all__ = ["Interruptions"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interruption:
-    """An upload that broke off. `moment` is in seconds since 1970."""
+class Interruptions:
+    """What all buckets' journals are written to."""
 
-    bucket: str
-    key: str
-    moment: float
-    is_whole: bool
-    """Whether what is at the key is not the whole file that was sent last."""
+    def __init__(self, records: RecordFiles) -> None:
+        self._records = records
+        self._file = InterruptionFile(records.directory / "broken-off")
+        self._has_begun = False
+        self._suspect_until = 0.0  # on the clock of time.monotonic()
 
+    def of_bucket(self, bucket: str) -> Journal:
+        """Return the journal of one bucket."""
+        return _BucketJournal(self, bucket)
 
-class InterruptionFile:
-    """The file at `path`, and the one that was put aside. Methods raise OSError."""
+    async def read(self) -> tuple[bool, list[Interruption]]:
+        """Return whether a process was killed, and what others have written. Raises OSError."""
+        was_killed = await self._records.call(self._file.was_killed)
+        if was_killed:
+            self._suspect_until = time.monotonic() + LIFETIME_S
+        return was_killed, await self._records.call(self._file.read)
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._aside = path.with_name(f"{path.name}.old")
+    async def end(self) -> None:
+        """Take note that nothing breaks off any more; return when all has been written.
+
+        That one was killed still counts for the next process, if it was within the last hour.
+        """
+        if self._has_begun or self._suspect_until:
+            is_over = time.monotonic() >= self._suspect_until
+            await self._records.run(self._file.end if is_over else _nothing)
+
+    def note_begin(self) -> None:
+        """See Journal."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._records.offer(self._file.begin)
 
     def append(self, interruption: Interruption) -> None:
-        """Add a line. The directory is made when it is missing."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self._path, flags, 0o600)
-        try:
-            # Behind a line that a full disk has cut short, it must be a line of its own.
-            os.write(descriptor, b"\n" + json.dumps(asdict(interruption)).encode() + b"\n")
-            is_full = os.fstat(descriptor).st_size >= _MOST_BYTES
-        finally:
-            os.close(descriptor)
-        if is_full:
-            self._path.replace(self._aside)
-
-    def read(self) -> list[Interruption]:
-        """Return what the lines tell, in their order; what is no such line counts for nothing."""
-        return [
-            interruption
-            for path in (self._aside, self._path)
-            for line in _lines(path)
-            if (interruption := _parse(line)) is not None
-        ]
+        """Write down one change."""
+        self._records.offer(partial(self._file.append, interruption))
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            yield from file.read(2 * _MOST_BYTES).split(b"\n")
-    except FileNotFoundError:
-        return
+def _nothing() -> None:
+    """Be the last in the queue."""
 
 
-def _parse(line: bytes) -> Interruption | None:
-    try:
-        match json.loads(line):
-            case {
-                "bucket": str(bucket),
-                "key": str(key),
-                "moment": int() | float() as moment,
-                "is_whole": bool(is_whole),
-            }:
-                return Interruption(bucket=bucket, key=key, moment=float(moment), is_whole=is_whole)
-    except (ValueError, RecursionError, OverflowError):
-        pass
-    return None
+class _BucketJournal:
+    """See Journal."""
+
+    def __init__(self, interruptions: Interruptions, bucket: str) -> None:
+        self._bucket = bucket
+        self._interruptions = interruptions
+        self.note_begin = interruptions.note_begin
+
+    def note_change(self, key: str, *, is_whole: bool) -> None:
+        one = Interruption(bucket=self._bucket, key=key, moment=time.time(), is_whole=is_whole)
+        self._interruptions.append(one)

@@ -48,7 +48,11 @@ class Turns:
         if turn is None:
             self._turns[key] = _Turn()
             return
-        given = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        if turn.is_over:
+            rest_s = turn.lasts_until - loop.time()
+            _log.info("%r: waiting %.1f s, as a request got no answer", key, rest_s)
+        given = loop.create_future()
         turn.waiting.append(given)
         try:
             await given
@@ -116,8 +120,6 @@ class Turns:
             turn.lasts_until = 0.0
             turn.is_over = False
             return False
-        if not turn.is_over:
-            turn.is_over = True
-            _log.info("%r: a request got no answer; who changes it next waits %.1f s", key, rest_s)
+        turn.is_over = True
         loop.call_at(turn.lasts_until, self.give_back, key)
         return True

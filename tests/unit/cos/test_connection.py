@@ -84,8 +84,8 @@ async def line(monkeypatch: pytest.MonkeyPatch, no_leaks: None) -> AsyncIterator
 
 @pytest.fixture
 async def now() -> float:
-    """When the request is made, or a little before."""
-    return asyncio.get_running_loop().time()
+    """When the request is made, or a little before: whole seconds, whose sums are exact."""
+    return float(int(asyncio.get_running_loop().time()))
 
 
 async def trouble(asking: asyncio.Task[Answer] | asyncio.Task[int]) -> Trouble:

@@ -98,15 +98,28 @@ def test_there_are_never_many() -> None:
     assert attempts.has_broken_off("f1")
 
 
+class Written:
+    """A journal to be read."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[object, ...]] = []
+
+    def note_begin(self) -> None:
+        self.written.append(())
+
+    def note_change(self, key: str, *, is_whole: bool) -> None:
+        self.written.append((key, is_whole))
+
+
 def test_each_change_is_written_down() -> None:
-    written: list[tuple[str, bool]] = []
-    attempts = Attempts(write_down=lambda key, is_whole: written.append((key, is_whole)))
+    journal = Written()
+    attempts = Attempts(journal=journal)
     attempts.break_off(attempts.begin("f", is_whole=True))
     attempts.settle("f")
     attempts.settle("f")
     attempts.settle("other")
     attempts.break_off(attempts.begin("g", is_whole=False))
-    assert written == [("f", True), ("f", False), ("g", False)]
+    assert journal.written == [(), ("f", True), ("f", False), (), ("g", False)]
 
 
 def test_what_was_written_down_ages_on() -> None:
@@ -120,3 +133,14 @@ def test_what_was_written_down_ages_on() -> None:
     assert attempts.has_broken_off("from the future")
     clock.now += 3000.0
     assert not attempts.has_broken_off("from the future")
+
+
+def test_any_may_have_broken_off_for_an_hour() -> None:
+    clock = Clock()
+    attempts = Attempts(clock)
+    assert not attempts.is_interrupted("f")
+    attempts.suspect_all()
+    assert attempts.is_interrupted("f")
+    assert not attempts.has_broken_off("f")
+    clock.now += 3601.0
+    assert not attempts.is_interrupted("f")
