@@ -64,7 +64,7 @@ async def client_of_its_own(client: RawClient, command: str) -> None:
             "550 The store refuses to hand out this file.",
         ),
         ({"status": 503, "code": "SlowDown"}, "451 Store not available, try again later."),
-        ({"corrupt_at": 3}, "550 It came damaged from the store: get the whole file."),
+        ({"corrupt_at": 3}, "550 What came of it is not right: get the whole file."),
     ],
 )
 async def test_what_cannot_be_had_is_told_before_any_data(

@@ -23,7 +23,7 @@ _WORDS = {
     ErrorKind.CONFLICT: "Somebody else is changing this file.",
     ErrorKind.BAD_REQUEST: "The store refused the request.",
     ErrorKind.INTEGRITY: "The stored data did not match and was not kept.",
-    ErrorKind.DAMAGED: "It came damaged from the store: get the whole file.",
+    ErrorKind.DAMAGED: "What came of it is not right: get the whole file.",
     ErrorKind.UNAVAILABLE: "Storage is not available.",
     ErrorKind.EXISTS: "It exists already.",
     ErrorKind.IS_DIRECTORY: "Is a directory.",
