@@ -250,7 +250,8 @@ class OptionalSettings(Section):
     log_dir: Annotated[Path, forms.PATH] = Field(
         default=Path("log"),
         description="Directory of the log files, made when missing. Below it, in `uploads`, stands "
-        "which multipart uploads are under way, so that none is left behind by a kill",
+        "which multipart uploads are under way, so that none is left behind by a kill, and which "
+        "uploads broke off",
     )
     log_format: Annotated[Literal["text", "json"], choice("text", "json")] = Field(
         default="text", description="How the lines of the log file are written"
