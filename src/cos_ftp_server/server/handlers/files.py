@@ -133,14 +133,18 @@ async def handle_size(exchange: Exchange, argument: str) -> Reply:
     if _may_repeat_upload(session, path):
         return replies.NO_RETRY
     info = await session.file_system.stat_file(path)
-    may_resume = Permission.WRITE in session.account.permissions
-    if may_resume and session.file_system.has_broken_off(path):
+    if _may_store(session) and session.file_system.has_broken_off(path):
         return replies.NO_SIZE
     return replies.file_size(info.size)
 
 
 def _may_repeat_upload(session: Session, path: VirtualPath) -> bool:
-    return session.may_be_repeating and session.file_system.is_interrupted(path)
+    may_be_repeating = session.may_be_repeating and _may_store(session)
+    return may_be_repeating and session.file_system.is_interrupted(path)
+
+
+def _may_store(session: Session) -> bool:
+    return Permission.WRITE in session.account.permissions
 
 
 async def handle_mdtm(exchange: Exchange, argument: str) -> Reply:
