@@ -109,6 +109,7 @@ async def test_a_memory_that_cannot_be_read_stops_nothing(config: Config) -> Non
     async with serving(config.write()) as server, logged_in(server) as client:
         await server.logged("WARNING", "uploads that broke off earlier are not known")
         await break_off(client, "file")
+        await server.logged("WARNING", "cannot be written", "what broke off is forgotten")
         await client.expect("SIZE file", 554)
         assert await server.stop() == 0
 

@@ -128,8 +128,13 @@ class RecordFiles:
 
     def offer(self, work: Callable[[], object]) -> None:
         """Do `work` some time, unless so much is waiting that the disk must have frozen."""
+
+        def complain(future: Future[object]) -> None:
+            if isinstance(error := future.result(), OSError):
+                self.complain(error)
+
         if self._work.qsize() < _MOST_WAITING:
-            self._submit(work)
+            self.begin(work).add_done_callback(complain)
 
     def begin(self, work: Callable[[], object]) -> Future[object]:
         """Do `work` without waiting for it; an OSError or ValueError is its result."""
@@ -156,7 +161,8 @@ class RecordFiles:
         if not self._is_failing:
             self._is_failing = True
             _log.warning(
-                "%s cannot be written, a kill may leave multipart uploads behind: %s",
+                "%s cannot be written, a kill may leave multipart uploads behind, and what broke "
+                "off is forgotten: %s",
                 self.directory,
                 error.strerror,
             )
