@@ -158,6 +158,16 @@ async def test_what_is_stored_while_the_rename_of_a_directory_waits_stays(
     await late.comes()
 
 
+async def is_undone(rename: asyncio.Task[None], late: LateRequest, clock: LoopClock) -> None:
+    """Let the request come while the rename waits for it, and find that nothing was renamed."""
+    await until(lambda: late.waiting == 1)
+    await late.comes()
+    await clock.advance(LATE_S)
+    with pytest.raises(StorageError) as caught:
+        await rename
+    assert caught.value.aftermath == "Nothing was renamed."
+
+
 async def test_the_undo_of_a_directory_rename_finds_late_copies(
     world: World, clock: LoopClock
 ) -> None:
@@ -165,12 +175,7 @@ async def test_the_undo_of_a_directory_rename_finds_late_copies(
     late = LateRequest(world, "CopyObject", "e/f")
     world.emulator.faults.add(Fault(operation="CopyObject", status=403, code="AccessDenied"))
     rename = asyncio.create_task(world.rename("/d", "/e"))
-    await until(lambda: late.waiting == 1)
-    await late.comes()
-    await clock.advance(LATE_S)
-    with pytest.raises(StorageError) as caught:
-        await rename
-    assert caught.value.aftermath == "Nothing was renamed."
+    await is_undone(rename, late, clock)
     assert await world.keys() == ["d/f"]
 
 
@@ -185,12 +190,7 @@ async def test_the_undo_of_a_directory_rename_finds_late_copies_that_were_given_
     rename = asyncio.create_task(world.rename("/d", "/e"))
     await world.emulator.requests.wait_for("CopyObject", "e/f")
     refusal.set()
-    await until(lambda: late.waiting == 1)
-    await late.comes()
-    await clock.advance(LATE_S)
-    with pytest.raises(StorageError) as caught:
-        await rename
-    assert caught.value.aftermath == "Nothing was renamed."
+    await is_undone(rename, late, clock)
     assert await world.keys() == ["d/f", "d/g"]
 
 
@@ -201,11 +201,7 @@ async def test_the_undo_of_a_directory_rename_takes_a_late_marker_away(
     late = LateRequest(world, "PutObject", "e/")
     world.emulator.faults.add(Fault(operation="CopyObject", status=403, code="AccessDenied"))
     rename = asyncio.create_task(world.rename("/d", "/e"))
-    await until(lambda: late.waiting == 1)
-    await late.comes()
-    await clock.advance(LATE_S)
-    with pytest.raises(StorageError):
-        await rename
+    await is_undone(rename, late, clock)
     assert await world.keys() == ["d/f"]
 
 

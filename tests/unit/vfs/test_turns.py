@@ -133,6 +133,7 @@ async def test_what_is_settled_does_not_wait_for_who_is_busy() -> None:
     turns = Turns(late_s=10.0)
     await turns.take("k")
     await turns.settled(("k",))
+    assert turns.is_taken("k")
     turns.give_back("k")
 
 
